@@ -1,0 +1,28 @@
+"""The Rust half of Wirebay: the packet worker and the few system calls Python 3.11 lacks."""
+
+from typing import Final
+
+__version__: Final[str]
+PROTOCOL_VERSION: Final[int]
+
+def run_worker(fd: int, confine: bool = True) -> None:
+    """Run the packet worker over the control socket `fd` until it is told to stop or its peer goes away.
+
+    With `confine` (the child process) the process first gives up its privileges, session and all other
+    descriptors; without (tests) the loop runs as it is, in this thread, with the interpreter released.
+    """
+
+def unshare(flags: int) -> None:
+    """unshare(2). Raises OSError."""
+
+def setns(fd: int, nstype: int) -> None:
+    """setns(2). Raises OSError."""
+
+def bind_mount(source: str, target: str) -> None:
+    """mount(2) with MS_BIND. Raises OSError."""
+
+def make_mounts_private() -> None:
+    """Make every mount of this namespace private, recursively, so that nothing leaks to the host. Raises OSError."""
+
+def set_parent_death_signal(sig: int) -> None:
+    """prctl(PR_SET_PDEATHSIG): the kernel sends `sig` to this process when its parent dies. Raises OSError."""

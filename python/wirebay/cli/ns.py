@@ -1,0 +1,209 @@
+"""wirebay ns: a rootless network namespace with a working network, for a command or for a process that
+runs."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+from collections.abc import Awaitable, Callable
+from ipaddress import IPv4Interface
+from typing import TYPE_CHECKING, NoReturn, cast
+
+from wirebay.cli.ready import check_ready_fd, report_ready
+from wirebay.errors import HostError, OptionError, WorkerError
+from wirebay.ifconfig import GuestConfig
+from wirebay.options.netdev import UserOptions, netdev_from_dict
+
+if TYPE_CHECKING:
+    from wirebay.network import Network
+    from wirebay.tun import Tap
+
+DESCRIPTION = """\
+Run COMMAND (your shell, if none is given) in a new network namespace that has a network; no root needed.
+
+Inside you are root, and the interface tap0 has the address 10.0.2.15, its default route over 10.0.2.2
+and a resolv.conf that names 10.0.2.3. Connections go out as your own, through this host; 10.0.2.2 is
+this host itself. Nothing comes in except through --hostfwd. The exit status is COMMAND's.
+
+With --pid the namespace of a process that runs is connected instead, and served until that process ends.
+Its resolv.conf is not touched: 'nameserver 10.0.2.3' is what belongs there."""
+
+EXAMPLES = """\
+examples:
+  wirebay ns -- curl -sI https://example.org
+  wirebay ns --hostfwd tcp:127.0.0.1:8080-:80 -- ./server --port 80
+  wirebay ns --net 192.168.7.0/24 --host-loopback off     a shell that cannot reach this host's own servers
+  unshare -rn sleep 1000 & wirebay ns --pid $!"""
+
+
+def run(argv: list[str]) -> int:
+    """The command. Returns its exit status; raises OptionError for wrong usage, WirebayError at run time."""
+    arguments = parse(argv)
+    options = user_options(arguments)
+    guest = guest_config(options, arguments.ifname)
+    check_ready_fd(arguments.ready_fd)
+    if arguments.pid is not None:
+        return serve_process(arguments.pid, options, guest, arguments.ready_fd)
+    return run_command(arguments.command, options, guest, arguments.ready_fd)
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """Read the arguments; `command` is what follows the first `--`, or a shell. Raises OptionError."""
+    own, separator, command = split_command(argv)
+    arguments = Parser().parse_args(own)
+    if arguments.pid is not None and command:
+        raise OptionError("--pid: it connects a process that runs already, and takes no COMMAND")
+    if separator and not command:
+        raise OptionError("--: there is no COMMAND after it")
+    arguments.command = command or [os.environ.get("SHELL") or "/bin/sh"]
+    return arguments
+
+
+def split_command(argv: list[str]) -> tuple[list[str], bool, list[str]]:
+    """Our arguments, whether there is a `--`, and what follows it."""
+    if "--" not in argv:
+        return argv, False, []
+    position = argv.index("--")
+    return argv[:position], True, argv[position + 1 :]
+
+
+class Parser(argparse.ArgumentParser):
+    """The parser of the command's own arguments; its errors are one sentence, as everywhere."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            prog="wirebay ns",
+            usage="wirebay ns [OPTIONS] [-- COMMAND...]",
+            description=DESCRIPTION,
+            epilog=EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        self._add_network_options()
+        add = self.add_argument
+        add("--pid", type=int, metavar="PID", help="connect the namespace of this process instead")
+        add("--ifname", default="tap0", metavar="NAME", help="name of the interface inside (default: tap0)")
+        add("--ready-fd", type=int, metavar="N", help='write "1" to descriptor N when the network is up')
+
+    def _add_network_options(self) -> None:
+        add = self.add_argument
+        add("--net", metavar="ADDR/LEN", help="the network inside (default: 10.0.2.0/24)")
+        add("--mtu", type=int, default=1500, metavar="N", help="bytes in a packet (default: 1500)")
+        add("--hostname", metavar="NAME", help="host name told to DHCP clients inside")
+        add(
+            "--hostfwd",
+            action="append",
+            default=[],
+            metavar="RULE",
+            help="let connections in, may be repeated: [tcp|udp]:[HOSTADDR]:HOSTPORT-[GUESTADDR]:GUESTPORT, "
+            "for example tcp:127.0.0.1:8080-:80",
+        )
+        add(
+            "--host-loopback",
+            choices=("on", "off"),
+            default="on",
+            help="may the inside reach servers on this host's 127.0.0.1, at 10.0.2.2? (default: on)",
+        )
+        add("--restrict", action="store_true", help="nothing goes out; --hostfwd still lets connections in")
+
+    def error(self, message: str) -> NoReturn:
+        """Raise OptionError instead of printing and leaving."""
+        if message.startswith("unrecognized arguments") and not message.split(": ")[1].startswith("-"):
+            message += " (COMMAND comes after --)"
+        raise OptionError(message)
+
+
+def user_options(arguments: argparse.Namespace) -> UserOptions:
+    """The user network that the arguments describe. Raises OptionError."""
+    values: dict[str, object] = {
+        "type": "user",
+        "id": "user0",
+        "mtu": arguments.mtu,
+        "restrict": arguments.restrict,
+        "host-loopback": arguments.host_loopback == "on",
+        "hostfwd": arguments.hostfwd,
+    }
+    given = {"net": arguments.net, "hostname": arguments.hostname}
+    values |= {name: value for name, value in given.items() if value is not None}
+    return cast(UserOptions, netdev_from_dict(values))
+
+
+def guest_config(options: UserOptions, ifname: str) -> GuestConfig:
+    """What the interface inside gets: what DHCP would give the network's first client."""
+    address = IPv4Interface((options.dhcpstart, options.net.prefixlen))
+    return GuestConfig(address=address, gateway=options.host, dns=options.dns, mtu=options.mtu, ifname=ifname)
+
+
+def run_command(command: list[str], options: UserOptions, guest: GuestConfig, ready_fd: int | None) -> int:
+    """Run `command` in a namespace of its own; returns its exit status."""
+    from wirebay.netns import spawn
+
+    inside = spawn(command, guest)  # before any event loop; what follows is imported while it sets itself up
+    try:
+        import asyncio
+
+        from wirebay.cli.child import supervise
+
+        async def serve(network: Network) -> int:
+            inside.go()
+            report_ready(ready_fd)
+            return await supervise(inside.pid, network, command[0])
+
+        return asyncio.run(with_network(options, inside.tap(), serve))
+    finally:
+        inside.close()
+
+
+def serve_process(pid: int, options: UserOptions, guest: GuestConfig, ready_fd: int | None) -> int:
+    """Connect the namespace of process `pid`, and serve it until the process ends or a signal says stop."""
+    import asyncio
+
+    from wirebay.netns import netns_of, open_tap_in
+
+    pidfd = open_process(pid)
+    try:
+        tap = open_tap_in(netns_of(pid), guest=guest)
+
+        async def serve(network: Network) -> int:
+            report_ready(ready_fd)
+            return await until_process_ends(pidfd, network)
+
+        return asyncio.run(with_network(options, tap, serve))
+    finally:
+        os.close(pidfd)
+
+
+def open_process(pid: int) -> int:
+    """A pidfd: it tells when the process ends, and never means another one. Raises HostError."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:
+        reason = "no such process" if error.errno in (errno.ESRCH, errno.EINVAL) else error.strerror
+        raise HostError(f"--pid {pid}: {reason}") from error
+
+
+async def with_network(options: UserOptions, tap: Tap, serve: Callable[[Network], Awaitable[int]]) -> int:
+    """Join the TAP, which it takes over, and the user network, then `serve`; returns what that returned."""
+    from wirebay.network import Network
+
+    async with Network() as network:
+        ports = [await network.add("tap", id="tap0", tap=tap), await network.add(options)]
+        await network.join(*ports)
+        return await serve(network)
+
+
+async def until_process_ends(pidfd: int, network: Network) -> int:
+    """Wait for the end of the process, or a signal: status 0. Raises WorkerError when the network dies
+    first."""
+    import asyncio
+
+    from wirebay.cli.serve import STOP_SIGNALS, until
+
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    loop.add_reader(pidfd, stop.set)
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, stop.set)
+    if sentence := await until(stop, network):
+        raise WorkerError(sentence)
+    return 0

@@ -1,0 +1,145 @@
+"""wirebay qemu: run QEMU as it is, with its user networks served by Wirebay."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from wirebay.cli.parser import Parser
+from wirebay.errors import HostError, OptionError
+from wirebay.options.qemu_command import Rewritten, rewrite
+
+if TYPE_CHECKING:
+    from wirebay.network import Network
+
+USAGE = "[-n] [--] QEMU [ARGUMENT...]"
+
+DESCRIPTION = """\
+Run QEMU with the command line given. Every user network on it (-nic user, -netdev user, -net user, or
+QEMU's default one) is served by wirebay, with the options QEMU has for it, and mtu=BYTES and
+host-loopback=on|off in addition. All else stays as it is, byte for byte. The exit status is QEMU's."""
+
+EXAMPLES = """\
+examples:
+  wirebay qemu -- qemu-system-x86_64 -m 1G disk.img
+  wirebay qemu -- qemu-system-x86_64 -m 1G disk.img \\
+      -nic user,model=virtio,hostfwd=tcp:127.0.0.1:2222-:22       then: ssh -p 2222 127.0.0.1
+  wirebay qemu -n -- qemu-system-x86_64 -netdev user,id=u0 -device e1000,netdev=u0"""
+
+NOTHING_TO_SERVE = "this command line has no user network for wirebay to serve; QEMU runs it as it is"
+
+# Where Debian has the programs; all others are in qemu-system-misc.
+PACKAGES = {
+    "x86_64": "x86", "i386": "x86", "aarch64": "arm", "arm": "arm", "mips": "mips", "mipsel": "mips",
+    "mips64": "mips", "mips64el": "mips", "ppc": "ppc", "ppc64": "ppc", "s390x": "s390x", "riscv32": "riscv",
+    "riscv64": "riscv", "sparc": "sparc", "sparc64": "sparc",
+}  # fmt: skip
+
+MAX_SOCKET_PATH = 107  # bytes, sun_path without its final zero
+
+
+def run(argv: list[str]) -> int:
+    """The command. Returns QEMU's exit status; raises OptionError for wrong usage, HostError at run time."""
+    own, command = split_command(argv)
+    parser = Parser("qemu", usage=USAGE, description=DESCRIPTION, epilog=EXAMPLES)
+    parser.add_argument("-n", "--dry-run", action="store_true", help="print QEMU's command line and stop")
+    arguments = parser.parse_args(own)
+    if not command:
+        raise OptionError("qemu: give QEMU's command line, as in 'wirebay qemu -- qemu-system-x86_64 ...'")
+    plan = rewrite(command, f"{socket_base()}/wirebay-XXXXXXXX")
+    if not plan.networks:
+        print(f"wirebay: {NOTHING_TO_SERVE}", file=sys.stderr, flush=True)
+    if arguments.dry_run:
+        print(shlex.join(plan.argv))
+        return 0
+    check_program(command[0])
+    if not plan.networks:
+        replace_by(plan.argv)
+
+    import logging
+
+    from wirebay.cli.child import run_loop
+
+    logging.basicConfig(level=logging.WARNING, format="wirebay: %(message)s")
+    return run_loop(serve_qemu(command))
+
+
+def split_command(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Our own options, and QEMU's command line: from the first word without a dash, or after `--`."""
+    for position, word in enumerate(argv):
+        if word == "--":
+            return list(argv[:position]), list(argv[position + 1 :])
+        if not word.startswith("-"):
+            return list(argv[:position]), list(argv[position:])
+    return list(argv), []
+
+
+def socket_base() -> str:
+    """The directory to make a private one in: the user's run-time directory if there is one."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    return runtime if runtime and os.access(runtime, os.W_OK | os.X_OK) else tempfile.gettempdir()
+
+
+def check_program(program: str) -> None:
+    """Raise HostError if there is no such program, with the package that has it."""
+    if shutil.which(program) is not None:
+        return
+    _, is_qemu, target = Path(program).name.partition("qemu-system-")
+    package = f"qemu-system-{PACKAGES.get(target, 'misc')}"
+    hint = f"; on Debian it is in the package {package}" if is_qemu and "/" not in program else ""
+    reason = "Permission denied" if Path(program).exists() else "No such file or directory"
+    raise HostError(f"Could not start '{program}': {reason}{hint}")
+
+
+def replace_by(argv: Sequence[str]) -> NoReturn:
+    """Become QEMU: there is nothing to do beside it. Raises HostError."""
+    sys.stdout.flush()
+    try:
+        os.execvp(argv[0], list(argv))  # noqa: S606 - the program is the user's choice
+    except OSError as error:
+        raise HostError(f"Could not start '{argv[0]}': {error.strerror}") from error
+
+
+async def serve_qemu(command: Sequence[str]) -> int:
+    """Set up the networks of QEMU's command line, run QEMU on them, and return its exit status."""
+    from wirebay.cli.child import spawn, supervise
+    from wirebay.network import Network
+
+    with private_directory() as directory:
+        rewritten = rewrite(command, directory)
+        async with Network() as network:
+            await connect(network, rewritten)
+            pid = spawn(rewritten.argv)
+            return await supervise(pid, network, "QEMU")
+
+
+def private_directory() -> tempfile.TemporaryDirectory[str]:
+    """A new directory for sockets that nobody else can enter; a context manager. Raises HostError."""
+    base = socket_base()
+    if len(os.fsencode(f"{base}/wirebay-XXXXXXXX/net00.sock")) > MAX_SOCKET_PATH:
+        raise HostError(
+            f"the path '{base}' is too long for unix sockets; set XDG_RUNTIME_DIR to a shorter one"
+        )
+    try:
+        return tempfile.TemporaryDirectory(prefix="wirebay-", dir=base)
+    except OSError as error:
+        raise HostError(f"no directory for sockets can be made in '{base}': {error.strerror}") from error
+
+
+async def connect(network: Network, rewritten: Rewritten) -> None:
+    """Give each user network a port of its own and one for QEMU, joined."""
+    taken = {user.id for user, _ in rewritten.networks}
+    for user, path in rewritten.networks:
+        ident = next(name for name in (f"qemu{number}" for number in itertools.count()) if name not in taken)
+        taken.add(ident)
+        address = {"type": "unix", "path": path}
+        inside = await network.add(user)
+        outside = await network.add("stream", id=ident, server=True, addr=address)
+        await network.join(inside, outside)

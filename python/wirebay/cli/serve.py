@@ -1,0 +1,135 @@
+"""wirebay serve: run ports and hubs by hand, for several guests, until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from wirebay.cli.parser import Parser
+from wirebay.cli.ready import check_ready_fd, report_ready
+from wirebay.errors import OptionError, WorkerError
+from wirebay.options.netdev import parse_netdev
+from wirebay.options.types import HubportOptions, Netdev, StreamOptions
+from wirebay.ports.sockets import check
+
+if TYPE_CHECKING:
+    from wirebay.network import Network
+
+DESCRIPTION = """\
+Run the given ports and hubs until SIGINT or SIGTERM.
+
+Ports are given as QEMU's -netdev takes them, in any order. With hubport, each port is on the hub that a
+hubport plugs it into; without any hubport, all ports are joined on one hub."""
+
+EXAMPLE = """\
+example: two guests on one user network
+  wirebay serve -netdev user,id=u0 \\
+      -netdev stream,id=vm0,server=on,addr.type=unix,addr.path=vm0.sock \\
+      -netdev stream,id=vm1,server=on,addr.type=unix,addr.path=vm1.sock
+  qemu-system-x86_64 -netdev stream,id=n0,addr.type=unix,addr.path=vm0.sock -device e1000,netdev=n0 ..."""
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def run(argv: list[str]) -> int:
+    """The command. Returns its exit status; raises OptionError for wrong usage, WirebayError at run time."""
+    arguments = make_parser().parse_args(argv)
+    netdevs = plan([parse_netdev(text) for text in arguments.netdev])
+    check_ready_fd(arguments.ready_fd)
+    logging.basicConfig(level=logging.INFO, format="wirebay: %(message)s")
+    asyncio.run(main(netdevs, arguments.ready_fd))
+    return 0
+
+
+def make_parser() -> Parser:
+    """The parser of the command's arguments."""
+    parser = Parser(
+        "serve",
+        usage="-netdev TYPE,id=ID[,OPTION=VALUE...] [-netdev ...] [--ready-fd N]",
+        description=DESCRIPTION,
+        epilog=EXAMPLE,
+    )
+    parser.add_argument(
+        "-netdev",
+        "--netdev",
+        action="append",
+        required=True,
+        metavar="TYPE,...",
+        help="a port, as QEMU's -netdev: user, stream, tap or hubport; may be repeated",
+    )
+    parser.add_argument(
+        "--ready-fd",
+        type=int,
+        metavar="N",
+        help='write "1" to descriptor N when all ports are up',
+    )
+    return parser
+
+
+def plan(netdevs: Sequence[Netdev]) -> list[Netdev]:
+    """The order to add the ports in, hubports last. Raises OptionError where they contradict each other."""
+    plugged: dict[str, str] = {}
+    known: set[str] = set()
+    for netdev in netdevs:
+        if netdev.id in known:
+            raise OptionError(f"Duplicate ID '{netdev.id}' for netdev")
+        known.add(netdev.id)
+        if isinstance(netdev, StreamOptions):
+            check(netdev.addr)
+    hubports = [netdev for netdev in netdevs if isinstance(netdev, HubportOptions)]
+    for hubport in hubports:
+        if hubport.netdev is None:
+            continue
+        if hubport.netdev not in known:
+            raise OptionError(f"netdev '{hubport.netdev}' not found")
+        if hubport.netdev in plugged:
+            raise OptionError(f"netdev '{hubport.netdev}' is already on hubport '{plugged[hubport.netdev]}'")
+        plugged[hubport.netdev] = hubport.id
+    return [*(netdev for netdev in netdevs if not isinstance(netdev, HubportOptions)), *hubports]
+
+
+async def main(netdevs: Sequence[Netdev], ready_fd: int | None) -> None:
+    """Serve until a signal says stop. Raises WirebayError."""
+    stop = asyncio.Event()
+    for number in STOP_SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await serve(netdevs, ready_fd, stop)
+
+
+async def serve(netdevs: Sequence[Netdev], ready_fd: int | None, stop: asyncio.Event) -> None:
+    """Run the network until `stop`. Raises WorkerError when the worker dies."""
+    from wirebay.network import Network
+
+    async with Network() as network:
+        await build(network, netdevs)
+        for port in network.ports.values():
+            print(port.describe(), file=sys.stderr, flush=True)
+        report_ready(ready_fd)
+        sentence = await until(stop, network)
+    if sentence:
+        raise WorkerError(sentence)
+
+
+async def build(network: Network, netdevs: Sequence[Netdev]) -> None:
+    """Add the ports, and join them all when no hubport says how."""
+    ports = [await network.add(netdev) for netdev in netdevs]
+    if not any(isinstance(netdev, HubportOptions) for netdev in netdevs):
+        await network.join(*ports)
+        return
+    for port in ports:
+        if port.kind != "hubport" and port.hub is None:
+            print(f"warning: netdev {port.id} has no peer", file=sys.stderr)
+
+
+async def until(stop: asyncio.Event, network: Network) -> str | None:
+    """Wait for the signal to stop (None) or the end of the network (the sentence)."""
+    failed = asyncio.ensure_future(network.failed())
+    stopped = asyncio.ensure_future(stop.wait())
+    await asyncio.wait((failed, stopped), return_when=asyncio.FIRST_COMPLETED)
+    for task in (failed, stopped):
+        task.cancel()
+    return None if stop.is_set() else failed.result()

@@ -1,0 +1,255 @@
+"""The network of one virtual lab: its ports, its segments and the worker that moves the frames.
+
+Theory. A `Network` owns one worker (a child process) and mirrors what is in it: a `Port` for each thing
+that gives and takes frames, a `Hub` for each segment that joins them. Python does what happens once. It
+reads the options, opens devices and sockets, starts services such as DHCP, and hands descriptors over;
+from then on packets pass without Python being woken.
+
+So the mirror is only ever changed in two ways: by a call here, which first changes the worker and then the
+mirror, or by an event of the worker (a peer left, a TAP was deleted). When the worker dies, the network is
+down for good: `failed()` tells in one sentence, every call raises it, and leaving the context still cleans
+up. Clean-up runs backwards through what was set up, tries every step, and reports what failed at the end.
+
+    async with wirebay.Network() as net:
+        user = await net.add("user", id="u0", hostfwd=["tcp:127.0.0.1:2222-:22"])
+        vm = await net.add("stream", id="vm0", server=True, addr={"type": "unix", "path": "vm0.sock"})
+        await net.join(user, vm)
+        print(await net.failed())
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from wirebay.errors import OptionError, WirebayError
+from wirebay.ports import Port, port_class
+from wirebay.worker import Worker
+
+if TYPE_CHECKING:
+    from wirebay.options.types import Netdev
+
+logger = logging.getLogger("wirebay")
+
+# Keywords that are no options of QEMU's, because they carry objects; passed to the port as they are.
+EXTRA = {"tap": ("tap", "mtu")}
+
+StartWorker = Callable[[], Awaitable[Worker]]
+
+
+class Network:
+    """Ports and hubs, as an async context manager: entering starts the worker, leaving closes everything.
+
+    `start_worker` replaces the child process by something else, `Worker.in_thread` in tests.
+    Leaving raises WirebayError if some of the clean-up failed, unless another error is on its way.
+    """
+
+    def __init__(self, *, start_worker: StartWorker = Worker.start) -> None:
+        self._start_worker = start_worker
+        self._worker: Worker | None = None
+        self._ports: dict[str, Port] = {}
+        self._hubs: dict[str, Hub] = {}
+        self._anonymous_hubs = 0
+        self._making_hub = asyncio.Lock()
+        self._failing: set[asyncio.Task[None]] = set()
+        self.closing = False
+
+    async def __aenter__(self) -> Self:
+        self._worker = await self._start_worker()
+        self._worker.on_event(self._on_event)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        errors = await self._close()
+        if error is not None:
+            for problem in errors:
+                logger.warning("the network did not close cleanly: %s", problem)
+        elif errors:
+            problems = "; ".join(map(str, errors))
+            raise WirebayError(f"the network did not close cleanly: {problems}") from errors[0]
+
+    async def _close(self) -> list[Exception]:
+        self.closing = True
+        errors: list[Exception] = []
+        try:
+            while self._ports:
+                _, port = self._ports.popitem()
+                errors += await port.release()
+        finally:
+            self._hubs.clear()
+            await self.worker.close()
+        if self._failing:
+            await asyncio.wait(self._failing)
+        return errors
+
+    @property
+    def worker(self) -> Worker:
+        """The packet worker. Raises RuntimeError outside of the context."""
+        if self._worker is None:
+            raise RuntimeError("the network is not started: use 'async with Network()'")
+        return self._worker
+
+    @property
+    def ports(self) -> Mapping[str, Port]:
+        """The ports by id, in the order they were added."""
+        return MappingProxyType(self._ports)
+
+    @property
+    def hubs(self) -> Mapping[str, Hub]:
+        """The segments by name."""
+        return MappingProxyType(self._hubs)
+
+    async def add(
+        self,
+        netdev: str | Netdev,
+        /,
+        *,
+        id: str | None = None,  # noqa: A002 - the option's name in QEMU
+        **options: object,
+    ) -> Port:
+        """Add a port.
+
+        `netdev` is a netdev type of QEMU's (user, stream, tap, hubport) with its options as keywords, spelled
+        as QEMU does with _ for -; or the options as an object, alone. Without `id` one is made up. `tap`
+        also takes `tap=`, a `wirebay.tun.Tap` that the caller opened, and `mtu=`, that of its interface.
+
+        Raises OptionError for a wrong option or an id that is taken, HostError when the host refuses
+        (an address in use, a missing device), WorkerError when the worker is gone.
+        """
+        extra = {name: options.pop(name) for name in EXTRA.get(str(netdev), ()) if name in options}
+        if isinstance(netdev, str):
+            netdev = self._read_options(netdev, id, options)
+        elif id is not None or options:
+            raise OptionError("options given as an object leave no room for others")
+        if netdev.id in self._ports:
+            raise OptionError(f"Duplicate ID '{netdev.id}' for netdev")
+        port = port_class(netdev)(self, netdev, **extra)
+        return await self._open(port)
+
+    async def _open(self, port: Port) -> Port:
+        # Known before it is open: no second port can take the id meanwhile, and no event is lost.
+        self._ports[port.id] = port
+        try:
+            await port.open()
+        except BaseException:
+            for problem in await port.discard():
+                logger.warning("port '%s' was not removed cleanly: %s", port.id, problem)
+            raise
+        return port
+
+    def _read_options(self, kind: str, port_id: str | None, options: dict[str, object]) -> Netdev:
+        from wirebay.options.netdev import netdev_from_dict
+
+        name = self._free_id(kind) if port_id is None else port_id
+        return netdev_from_dict({"type": kind, "id": name, **qemu_spelling(options)})
+
+    def _free_id(self, kind: str) -> str:
+        number = 0
+        while f"{kind}{number}" in self._ports:
+            number += 1
+        return f"{kind}{number}"
+
+    async def hub(self, name: str) -> Hub:
+        """The hub called `name`; made when there is none yet."""
+        async with self._making_hub:
+            if name not in self._hubs:
+                await self.worker.call("hub_add", hub=name)
+                self._hubs[name] = Hub(self, name)
+            return self._hubs[name]
+
+    async def join(self, *ports: Port) -> Hub:
+        """Join the ports on a hub of their own. Raises OptionError when one is on a hub already."""
+        for port in ports:
+            refuse_if_plugged(port)
+        self._anonymous_hubs += 1
+        # No option can spell this name, so it never meets one that a user gave.
+        hub = await self.hub(f"#{self._anonymous_hubs}")
+        for port in ports:
+            await hub.join(port)
+        return hub
+
+    async def stats(self) -> dict[str, Any]:
+        """The worker's counters: `{"ports": {ID: {"kind", "hub", "rx_frames", ...}}}` (docs/protocol.md)."""
+        return await self.worker.call("stats")
+
+    async def failed(self) -> str:
+        """Wait until something ends the whole network, the death of the worker; returns the sentence."""
+        return await asyncio.shield(self.worker.died)
+
+    def forget(self, port: Port) -> None:
+        """Take `port` out of the mirror; `Port.close()` calls it."""
+        if self._ports.get(port.id) is port:
+            del self._ports[port.id]
+        port.hub = None
+
+    def forget_hub(self, hub: Hub) -> None:
+        """Take `hub` out of the mirror; `Hub.close()` calls it."""
+        self._hubs.pop(hub.name, None)
+        for port in hub.ports:
+            port.hub = None
+
+    def _on_event(self, event: dict[str, Any]) -> None:
+        port = self._ports.get(str(event.get("port")))
+        if port is None:
+            return
+        if event["event"] != "port_failed":
+            port.on_event(event)
+            return
+        task = asyncio.get_running_loop().create_task(port.fail(str(event.get("reason"))))
+        self._failing.add(task)
+        task.add_done_callback(self._failing.discard)
+
+
+class Hub:
+    """A segment that repeats every frame of a port to all its other ports, as QEMU's hub does."""
+
+    def __init__(self, network: Network, name: str) -> None:
+        self.network = network
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<Hub {self.name}: {', '.join(port.id for port in self.ports)}>"
+
+    @property
+    def ports(self) -> list[Port]:
+        """The ports plugged in, in the order they were added to the network."""
+        return [port for port in self.network.ports.values() if port.hub is self]
+
+    async def join(self, port: Port) -> None:
+        """Plug `port` in. Raises OptionError when it is on a hub already."""
+        refuse_if_plugged(port)
+        await self.network.worker.call("join", hub=self.name, port=port.id)
+        port.hub = self
+
+    async def leave(self, port: Port) -> None:
+        """Unplug `port`. Raises OptionError when it is not on this hub."""
+        if port.hub is not self:
+            raise OptionError(f"port '{port.id}' is not on hub '{self.name}'")
+        await self.network.worker.call("leave", port=port.id)
+        port.hub = None
+
+    async def close(self) -> None:
+        """Remove the hub; its ports stay, unplugged."""
+        await self.network.worker.call("hub_remove", hub=self.name)
+        self.network.forget_hub(self)
+
+
+def refuse_if_plugged(port: Port) -> None:
+    """Raise OptionError when `port` cannot be plugged in: it has a hub, or is a place on one itself."""
+    if port.hub is not None:
+        raise OptionError(f"port '{port.id}' is already on hub '{port.hub.name}'")
+    if port.kind == "hubport":
+        raise OptionError(f"port '{port.id}' is a hubport: name the port itself")
+
+
+def qemu_spelling(options: Mapping[str, object]) -> dict[str, object]:
+    """Keyword names as QEMU spells them, `host_loopback` as `host-loopback`, in nested options too."""
+    return {
+        name.replace("_", "-"): qemu_spelling(value) if isinstance(value, Mapping) else value
+        for name, value in options.items()
+    }

@@ -1,0 +1,1 @@
+"""QEMU's option grammar and the typed options Wirebay reads from it."""

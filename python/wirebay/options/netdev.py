@@ -1,0 +1,99 @@
+"""What `-netdev` takes: from any spelling to one typed object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from wirebay.errors import OptionError
+from wirebay.options.grammar import Pairs, last, parse_json, parse_keyval, parse_pairs
+from wirebay.options.reader import KeyvalReader, ObjectReader, OldReader, Reader, not_served
+from wirebay.options.stream import read_stream
+from wirebay.options.tap import read_tap
+from wirebay.options.types import (
+    FdAddr,
+    HostForward,
+    HubportOptions,
+    InetAddr,
+    Netdev,
+    StreamOptions,
+    TapOptions,
+    UnixAddr,
+    UserOptions,
+)
+from wirebay.options.user import read_user
+
+__all__ = [
+    "FdAddr",
+    "HostForward",
+    "HubportOptions",
+    "InetAddr",
+    "Netdev",
+    "StreamOptions",
+    "TapOptions",
+    "UnixAddr",
+    "UserOptions",
+    "netdev_from_dict",
+    "netdev_from_pairs",
+    "parse_netdev",
+]
+
+KEYVAL_TYPES = frozenset({"stream", "dgram"})
+
+# Types of QEMU 11.1 that may come later; everything else is a misspelling.
+NOT_SERVED = frozenset((
+    "socket", "dgram", "l2tpv3", "vde", "bridge", "vhost-user", "vhost-vdpa", "passt", "af-xdp", "netmap",
+    "vmnet-host", "vmnet-shared", "vmnet-bridged",
+))  # fmt: skip
+
+
+def parse_netdev(text: str) -> Netdev:
+    """Read the argument of `-netdev` in any of QEMU's spellings.
+
+    `stream` and `dgram` are read as keyval, everything else as the old spelling; what begins with a brace is
+    JSON. Raises OptionError. Gives an OptionWarning for a bare boolean.
+    """
+    if text.startswith("{"):
+        return netdev_from_dict(parse_json(text))
+    pairs = parse_pairs(text, warn=False)
+    if last(pairs, "type") in KEYVAL_TYPES:
+        return _read(KeyvalReader(parse_keyval(text)))
+    return netdev_from_pairs(parse_pairs(text))
+
+
+def netdev_from_pairs(pairs: Pairs) -> Netdev:
+    """Read options in the old spelling, already taken apart. Raises OptionError."""
+    return _read(OldReader(pairs))
+
+
+def netdev_from_dict(values: Mapping[str, object]) -> Netdev:
+    """Read options as JSON has them: `{"type": "user", "id": "u0", "hostfwd": [{"str": "tcp::2222-:22"}]}`.
+
+    List elements may also be plain texts; paths, addresses and numbers are taken where a text is expected,
+    and None is as good as absent. Raises OptionError.
+    """
+    return _read(ObjectReader(values))
+
+
+def _read(reader: Reader) -> Netdev:
+    ident, kind = reader.identifier(), reader.required("type")
+    if kind in NOT_SERVED:
+        raise not_served(f"network type '{kind}'")
+    if kind not in _READERS:
+        raise OptionError(f"Parameter 'type' does not accept value '{kind}'")
+    return _READERS[kind](ident, reader)
+
+
+def _read_hubport(ident: str, reader: Reader) -> HubportOptions:
+    hubid, netdev = reader.integer("hubid", "int32_t"), reader.string("netdev")
+    if hubid is None:
+        raise reader.missing("hubid")
+    reader.finish()
+    return HubportOptions(id=ident, hubid=hubid, netdev=netdev)
+
+
+_READERS: dict[str, Callable[[str, Reader], Netdev]] = {
+    "hubport": _read_hubport,
+    "stream": read_stream,
+    "tap": read_tap,
+    "user": read_user,
+}

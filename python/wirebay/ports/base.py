@@ -1,0 +1,107 @@
+"""What every port has in common: its place in the network, its life in the worker, its clean-up."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from wirebay.errors import WirebayError, WorkerError
+from wirebay.teardown import Teardown
+
+if TYPE_CHECKING:
+    from wirebay.network import Hub, Network
+    from wirebay.options.types import Netdev
+
+logger = logging.getLogger("wirebay")
+
+
+class Port:
+    """Anything that gives and takes frames; made by `Network.add()`.
+
+    `id` is its name, `kind` its netdev type, `hub` the segment it sits on (None: unplugged). `failed`
+    resolves to one sentence if the port ends by itself, as a TAP does when it is deleted.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, network: Network, options: Netdev) -> None:
+        self.network = network
+        self.id = options.id
+        self.hub: Hub | None = None
+        self.failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._teardown = Teardown()
+        self._in_worker = False
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.describe()}>"
+
+    def describe(self) -> str:
+        """One line for people: the id and what is behind it."""
+        return f"{self.id}: {self.kind}"
+
+    async def open(self) -> None:
+        """Set the port up, on the host and in the worker; `Network.add()` calls it."""
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """Unplug and remove the port, and undo its set-up. Raises WirebayError if some of that failed."""
+        errors = await self.discard()
+        if errors:
+            raise errors[0]
+
+    async def discard(self) -> list[Exception]:
+        """Like `close()`, with the errors returned."""
+        self.network.forget(self)
+        errors: list[Exception] = []
+        if self._in_worker:
+            self._in_worker = False
+            try:
+                await self.network.worker.call("port_remove", port=self.id)
+            except WirebayError as error:
+                errors.append(error)
+        return errors + await self.release()
+
+    async def release(self) -> list[Exception]:
+        """Undo the host's side of the set-up only; for when the worker's side goes by itself."""
+        return await self._teardown.run()
+
+    async def fail(self, reason: str) -> None:
+        """The worker gave the port up, for `reason` (a sentence)."""
+        self._in_worker = False
+        self.network.forget(self)
+        sentence = f"{self.kind} port '{self.id}' is gone: {reason}"
+        logger.warning("%s", sentence)
+        if not self.failed.done():
+            self.failed.set_result(sentence)
+        for error in await self.release():
+            logger.warning("%s port '%s' did not close cleanly: %s", self.kind, self.id, error)
+
+    def on_event(self, event: dict[str, Any]) -> None:
+        """An event of the worker about this port, other than its failure."""
+
+    async def _add_to_worker(self, cmd: str, *, fds: Sequence[int] = (), **members: object) -> None:
+        await self.network.worker.call(cmd, fds=fds, port=self.id, **members)
+        self._in_worker = True
+
+    def _run(self, what: str, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
+        """Run `work` until the port closes; if it fails, the port goes on without and the log says `what`."""
+        task = asyncio.get_running_loop().create_task(self._watched(what, work, arguments))
+        self._teardown.add(lambda: cancel(task))
+
+    async def _watched(
+        self, what: str, work: Callable[..., Awaitable[None]], arguments: Sequence[object]
+    ) -> None:
+        try:
+            await work(*arguments)
+        except WorkerError:
+            pass  # the network is down, and says so itself
+        except Exception:
+            logger.exception("%s of %s port '%s' ended", what, self.kind, self.id)
+
+
+async def cancel(task: asyncio.Task[None]) -> None:
+    """Cancel `task` and wait until it is over."""
+    task.cancel()
+    await asyncio.wait((task,))

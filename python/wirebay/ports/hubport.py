@@ -1,0 +1,70 @@
+"""hubport: QEMU's way to plug a port into a numbered hub.
+
+A hub is made when it is first named and stays. `netdev=` names the port to plug in. Two hubports on one
+port make QEMU abort (SIGABRT); here the second is refused. A hubport without `netdev=` waits in QEMU for a
+card; there are no cards here, so it stays empty, with QEMU's warning.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from wirebay.errors import OptionError
+from wirebay.ports.base import Port
+
+if TYPE_CHECKING:
+    from wirebay.network import Network
+    from wirebay.options.types import HubportOptions
+
+logger = logging.getLogger("wirebay")
+
+
+class HubportPort(Port):
+    """A place on a numbered hub; `peer` is the port plugged in there."""
+
+    kind = "hubport"
+
+    def __init__(self, network: Network, options: HubportOptions) -> None:
+        super().__init__(network, options)
+        self.options = options
+        self.peer: Port | None = None
+
+    def describe(self) -> str:
+        """One line for people: which port, which hub."""
+        return f"{self.id}: {self.options.netdev or 'nothing'} on hub {self.options.hubid}"
+
+    async def open(self) -> None:
+        """Plug the peer in. Raises OptionError when there is no such port, or when it is on a hub already."""
+        peer = self._find_peer()
+        hub = await self.network.hub(hub_name(self.options.hubid))
+        if peer is None:
+            logger.warning("netdev %s has no peer", self.id)
+            return
+        await hub.join(peer)
+        self.peer = peer
+        self._teardown.add(self._unplug)
+
+    def _find_peer(self) -> Port | None:
+        name = self.options.netdev
+        if name is None:
+            return None
+        peer = self.network.ports.get(name)
+        if peer is None or peer is self:
+            raise OptionError(f"netdev '{name}' not found")
+        if isinstance(peer, HubportPort):
+            raise OptionError(f"netdev '{name}' is a hubport: hubs cannot be joined to each other")
+        for other in self.network.ports.values():
+            if isinstance(other, HubportPort) and other.peer is peer:
+                raise OptionError(f"netdev '{name}' is already on hubport '{other.id}'")
+        return peer
+
+    async def _unplug(self) -> None:
+        if self.peer is not None and self.peer.hub is not None and not self.network.closing:
+            await self.peer.hub.leave(self.peer)
+        self.peer = None
+
+
+def hub_name(hubid: int) -> str:
+    """The name of QEMU's numbered hub among the named ones."""
+    return f"hub{hubid}"

@@ -1,0 +1,1 @@
+"""Services: ordinary asyncio servers that the worker brings guests to."""

@@ -1,0 +1,150 @@
+//! The epoll set, with what each event is about packed into its 64-bit word.
+
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+use wirebay_engine::{Readiness, Token};
+
+/// Bits of a port number, a flow's index and a flow's generation in an event's word; 4 remain for the kind.
+const PORT_BITS: u32 = 12;
+const INDEX_BITS: u32 = 24;
+const GENERATION_BITS: u32 = 24;
+/// Most ports of a worker.
+pub const MAX_PORTS: usize = 1 << PORT_BITS;
+
+/// What an event is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// The control socket.
+    Control,
+    /// A port's own descriptor.
+    Port(usize),
+    /// The service channel of a user network.
+    Service(usize),
+    /// A forward's socket.
+    Forward(usize, usize),
+    /// A host socket of a flow.
+    Flow(usize, Token),
+}
+
+impl Source {
+    fn pack(self) -> u64 {
+        let word = |kind: u64, port: usize, generation: u32, index: usize| {
+            let generation = u64::from(generation) & ((1 << GENERATION_BITS) - 1);
+            kind << 60 | (port as u64) << (INDEX_BITS + GENERATION_BITS) | generation << INDEX_BITS | index as u64
+        };
+        match self {
+            Source::Control => word(0, 0, 0, 0),
+            Source::Port(port) => word(1, port, 0, 0),
+            Source::Service(port) => word(2, port, 0, 0),
+            Source::Forward(port, slot) => word(3, port, 0, slot),
+            Source::Flow(port, token) => word(4, port, token.generation, token.index as usize),
+        }
+    }
+
+    fn unpack(word: u64) -> Source {
+        let port = (word >> (INDEX_BITS + GENERATION_BITS)) as usize & (MAX_PORTS - 1);
+        let generation = (word >> INDEX_BITS) as u32 & ((1 << GENERATION_BITS) - 1);
+        let index = word as u32 & ((1 << INDEX_BITS) - 1);
+        match word >> 60 {
+            0 => Source::Control,
+            1 => Source::Port(port),
+            2 => Source::Service(port),
+            3 => Source::Forward(port, index as usize),
+            _ => Source::Flow(port, Token { index, generation }),
+        }
+    }
+}
+
+/// Level triggered, readable only.
+pub const READ: EventFlags = EventFlags::IN;
+/// Level triggered, both directions.
+pub const READ_WRITE: EventFlags = EventFlags::IN.union(EventFlags::OUT);
+/// Edge triggered, everything: flows are never modified in the set.
+pub const EDGE: EventFlags = EventFlags::IN.union(EventFlags::OUT).union(EventFlags::RDHUP).union(EventFlags::ET);
+
+/// The epoll set. A descriptor leaves it by being closed.
+pub struct Poll {
+    epoll: OwnedFd,
+    events: Vec<Event>,
+}
+
+impl Poll {
+    /// An empty set.
+    pub fn new() -> io::Result<Self> {
+        Ok(Poll { epoll: epoll::create(CreateFlags::CLOEXEC)?, events: Vec::with_capacity(256) })
+    }
+
+    /// Another handle of the same set, for the owner of host sockets.
+    pub fn registrar(&self) -> io::Result<Registrar> {
+        Ok(Registrar { epoll: self.epoll.try_clone()? })
+    }
+
+    /// Wait for events, at most `timeout` (for ever without). Too early is possible, too late is not intended.
+    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<impl Iterator<Item = (Source, Readiness)> + use<>> {
+        self.events.clear();
+        let timeout = timeout.map(|span| rustix::event::Timespec {
+            tv_sec: span.as_secs() as i64,
+            tv_nsec: i64::from(span.subsec_nanos()),
+        });
+        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let taken: Vec<_> = self.events.iter().map(|e| (Source::unpack({ e.data }.u64()), readiness(e.flags))).collect();
+        Ok(taken.into_iter())
+    }
+}
+
+fn readiness(flags: EventFlags) -> Readiness {
+    Readiness {
+        readable: flags.intersects(EventFlags::IN),
+        writable: flags.intersects(EventFlags::OUT),
+        read_closed: flags.intersects(EventFlags::RDHUP | EventFlags::HUP),
+        error: flags.intersects(EventFlags::ERR),
+    }
+}
+
+/// Adds descriptors to the set.
+pub struct Registrar {
+    epoll: OwnedFd,
+}
+
+impl Registrar {
+    /// Watch a descriptor.
+    pub fn add(&self, fd: impl AsFd, source: Source, flags: EventFlags) -> io::Result<()> {
+        Ok(epoll::add(&self.epoll, fd, EventData::new_u64(source.pack()), flags)?)
+    }
+
+    /// Watch it for something else.
+    pub fn modify(&self, fd: impl AsFd, source: Source, flags: EventFlags) -> io::Result<()> {
+        Ok(epoll::modify(&self.epoll, fd, EventData::new_u64(source.pack()), flags)?)
+    }
+
+    /// Another handle.
+    pub fn try_clone(&self) -> io::Result<Registrar> {
+        Ok(Registrar { epoll: self.epoll.try_clone()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_source_survives_packing() {
+        let token = Token { index: (1 << 24) - 1, generation: (1 << 24) - 1 };
+        for source in [
+            Source::Control,
+            Source::Port(MAX_PORTS - 1),
+            Source::Service(7),
+            Source::Forward(3, 70_000),
+            Source::Flow(MAX_PORTS - 1, token),
+            Source::Flow(0, Token { index: 0, generation: 1 }),
+        ] {
+            assert_eq!(Source::unpack(source.pack()), source);
+        }
+    }
+}

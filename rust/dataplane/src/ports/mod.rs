@@ -1,0 +1,56 @@
+//! The kinds of port. Each knows how to take frames from its descriptor and how to give frames to it.
+
+pub mod stream;
+pub mod tap;
+pub mod user;
+
+use stream::StreamPort;
+use tap::TapPort;
+use user::UserPort;
+use wirebay_engine::{Capabilities, Drops, Traffic};
+
+/// A port of any kind.
+pub enum Kind {
+    /// A TAP device.
+    Tap(TapPort),
+    /// A stream socket with QEMU's framing, or the wait for one.
+    Stream(StreamPort),
+    /// A user network; empty while it is being called (see `plane.rs`).
+    User(Option<Box<UserPort>>),
+}
+
+impl Kind {
+    /// The name of the kind, as in options.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Kind::Tap(_) => "tap",
+            Kind::Stream(_) => "stream",
+            Kind::User(_) => "user",
+        }
+    }
+
+    /// What the port can take.
+    pub fn capabilities(&self) -> Capabilities {
+        match self {
+            Kind::Tap(tap) => tap.capabilities,
+            Kind::Stream(_) => Capabilities::PLAIN,
+            Kind::User(_) => Capabilities { checksum: true, tso4: true, tso6: true, uso: true, ..Capabilities::PLAIN },
+        }
+    }
+}
+
+/// A port, its place and its counters.
+pub struct Port {
+    /// The name Python gave it.
+    pub name: String,
+    /// The hub it sits on.
+    pub hub: Option<usize>,
+    /// What it does.
+    pub kind: Kind,
+    /// What it gave to its hub.
+    pub rx: Traffic,
+    /// What its hub gave to it.
+    pub tx: Traffic,
+    /// What did not get through it, in either direction.
+    pub drops: Drops,
+}

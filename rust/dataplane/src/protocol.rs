@@ -1,0 +1,138 @@
+//! The command protocol, version 1: `docs/protocol.md`, as types.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// The version announced in the `ready` event.
+pub const VERSION: u32 = 1;
+/// The longest message in bytes.
+pub const MAX_MESSAGE: usize = 64 << 10;
+
+/// What Python asks for.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "cmd", rename_all = "snake_case", deny_unknown_fields)]
+#[allow(missing_docs)] // the members are those of the table in docs/protocol.md
+pub enum Command {
+    TapAdd { port: String, offloads: Vec<String>, mtu: u32 },
+    StreamAdd { port: String },
+    StreamAttach { port: String },
+    UserAdd(UserAdd),
+    UserResolvers { port: String, servers: Vec<IpAddr> },
+    ForwardAdd { port: String, forward: String, proto: Proto, guest: Ipv4Addr, guest_port: u16 },
+    ForwardRemove { port: String, forward: String },
+    PortRemove { port: String },
+    HubAdd { hub: String },
+    HubRemove { hub: String },
+    Join { hub: String, port: String },
+    Leave { port: String },
+    Stats {},
+    Stop {},
+}
+
+/// A new user network.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)] // as above
+pub struct UserAdd {
+    pub port: String,
+    pub net: Ipv4Addr,
+    pub prefix: u8,
+    pub host: Ipv4Addr,
+    pub dns: Ipv4Addr,
+    pub mtu: u16,
+    pub restrict: bool,
+    pub host_loopback: bool,
+}
+
+/// The protocol of a forward.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Proto {
+    /// A listening socket.
+    Tcp,
+    /// A bound socket.
+    Udp,
+}
+
+/// Whose fault a refused command is.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fault {
+    /// The caller's.
+    Option,
+    /// The host's.
+    Host,
+}
+
+/// Why a command was refused, in one sentence.
+#[derive(Debug)]
+pub struct Refusal {
+    /// Whose fault.
+    pub fault: Fault,
+    /// The sentence.
+    pub message: String,
+}
+
+impl Refusal {
+    /// The caller asked for something impossible.
+    pub fn option(message: impl Into<String>) -> Self {
+        Refusal { fault: Fault::Option, message: message.into() }
+    }
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Refusal { fault: Fault::Host, message: error.to_string() }
+    }
+}
+
+/// A request taken apart: its number, and the command or why it is none.
+pub fn parse(message: &[u8]) -> (u64, Result<Command, Refusal>) {
+    let Ok(Value::Object(mut members)) = serde_json::from_slice(message) else {
+        return (0, Err(Refusal::option("the message is not a JSON object")));
+    };
+    let Some(id) = members.remove("id").and_then(|id| id.as_u64()) else {
+        return (0, Err(Refusal::option("the member 'id' is missing or not a number")));
+    };
+    let command = serde_json::from_value(Value::Object(members));
+    (id, command.map_err(|error| Refusal::option(error.to_string())))
+}
+
+/// The reply to a request.
+pub fn reply(id: u64, result: Result<Value, Refusal>) -> Value {
+    match result {
+        Ok(value) => json!({"id": id, "ok": value}),
+        Err(refusal) => json!({"id": id, "error": {"fault": refusal.fault, "message": refusal.message}}),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_commands_and_members_are_refused_by_name() {
+        let (id, result) = parse(br#"{"id": 7, "cmd": "fly"}"#);
+        assert!(id == 7 && result.unwrap_err().message.contains("fly"));
+        let (_, result) = parse(br#"{"id": 7, "cmd": "stream_add", "port": "a", "colour": 1}"#);
+        assert!(result.unwrap_err().message.contains("colour"));
+    }
+
+    #[test]
+    fn what_is_not_a_request_is_answered_with_number_zero() {
+        for bytes in [&b"\xff\xfe"[..], b"[]", b"{}", br#"{"id": -1}"#, b"", br#"{"id": "x", "cmd": "stop"}"#] {
+            let (id, result) = parse(bytes);
+            assert!(id == 0 && result.is_err());
+        }
+    }
+
+    #[test]
+    fn a_user_network_is_read_with_all_its_members() {
+        let text = br#"{"id": 1, "cmd": "user_add", "port": "u", "net": "10.0.2.0", "prefix": 24, "host": "10.0.2.2",
+            "dns": "10.0.2.3", "mtu": 1500, "restrict": false, "host_loopback": true}"#;
+        let (_, command) = parse(text);
+        assert!(matches!(command, Ok(Command::UserAdd(UserAdd { prefix: 24, .. }))));
+    }
+}

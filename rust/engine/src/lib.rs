@@ -1,0 +1,25 @@
+//! The part of Wirebay that decides: hubs, segmentation and the user network's address translation.
+//!
+//! Everything here is a pure machine: time is an argument ([`Time`]), sockets are behind a trait ([`Host`]), frames
+//! come in as borrowed bytes and leave through an [`Outbox`]. The data plane runs these machines on real descriptors;
+//! the tests run them on fakes with a clock that jumps.
+#![forbid(unsafe_code)]
+
+pub mod counters;
+pub mod host;
+pub mod hub;
+pub mod outbox;
+pub mod segment;
+pub mod table;
+pub mod time;
+pub mod timers;
+pub mod user;
+
+pub use counters::{Drops, Traffic};
+pub use host::{DatagramKind, Host, Peer, Readiness};
+pub use hub::Hub;
+pub use outbox::Outbox;
+pub use segment::Capabilities;
+pub use table::Token;
+pub use time::Time;
+pub use user::{Config, UserNet};

@@ -1,0 +1,150 @@
+//! UDP and ICMP echo flows.
+//!
+//! A guest's UDP port is one host socket, whatever it talks to, and any peer that learns the host's port may answer:
+//! a full-cone mapping (RFC 4787: endpoint-independent mapping and filtering), as libslirp has it. Three kinds of
+//! flow are not of that shape and are looked up first, by both ends: questions to the name server (whose answer must
+//! seem to come from the name server), clients of a forward (answered from the forward's own socket), and echo
+//! requests (one ping socket for each identifier a guest uses).
+
+use super::emit::{self, Ends};
+use super::{Config, Forwards};
+use crate::counters::Drops;
+use crate::host::{DatagramKind, Host, Peer};
+use crate::outbox::Outbox;
+use crate::time::Time;
+use crate::timers::Deadline;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::time::Duration;
+use wirebay_wire::icmpv4::{self, Icmp};
+use wirebay_wire::{DropReason, Mac, ipv4, udp};
+
+/// An idle mapping lives this long, as libslirp's do ...
+pub const IDLE: Duration = Duration::from_mins(4);
+/// ... and a question to the name server this long.
+pub const DNS_IDLE: Duration = Duration::from_secs(10);
+
+/// What kind of flow, and its host end.
+pub enum Via<D> {
+    /// A guest's UDP port.
+    Cone(D),
+    /// A question to the name server, sent to the resolver `to`.
+    Dns(D, SocketAddr),
+    /// A client of the forward in slot `forward`; an unresolved guest's first datagram waits in `held`.
+    Inbound {
+        /// Which forward.
+        forward: usize,
+        /// The client.
+        client: Peer,
+        /// A datagram that waits for the guest's Ethernet address.
+        held: Option<Box<[u8]>>,
+    },
+    /// Echo requests with the identifier that stands in the guest's port.
+    Ping(D),
+}
+
+/// One datagram flow.
+pub struct DatagramFlow<D> {
+    /// The host end.
+    pub via: Via<D>,
+    /// The guest's end; `our` is meaningful for name service and forwards only.
+    pub ends: Ends,
+    /// When it expires, unless it is used.
+    pub deadline: Deadline,
+    used: Time,
+    /// It is in the owner's list of flows with something to read.
+    pub queued: bool,
+}
+
+impl<D> DatagramFlow<D> {
+    /// A new flow.
+    pub fn new(via: Via<D>, ends: Ends, now: Time) -> Self {
+        let mut flow = DatagramFlow { via, ends, deadline: Deadline::default(), used: now, queued: false };
+        flow.touch(now);
+        flow
+    }
+
+    /// It was used: its time starts again.
+    pub fn touch(&mut self, now: Time) {
+        self.used = now;
+        self.deadline.at = now + if matches!(self.via, Via::Dns(..)) { DNS_IDLE } else { IDLE };
+    }
+
+    /// Which socket to open for a flow towards `target`.
+    pub fn kind_for(target: &SocketAddr) -> DatagramKind {
+        if target.is_ipv6() { DatagramKind::Udp6 } else { DatagramKind::Udp4 }
+    }
+
+    /// Send a guest's payload out.
+    pub fn send<H: Host<Datagram = D>>(
+        &mut self,
+        host: &mut H,
+        forwards: &mut Forwards<D>,
+        target: Option<SocketAddr>,
+        data: &[u8],
+        segment: Option<u16>,
+    ) -> io::Result<()> {
+        let to = |addr| Peer { addr, local: None };
+        match (&mut self.via, target) {
+            (Via::Cone(socket) | Via::Ping(socket), Some(addr)) => {
+                host.datagram_send(socket, &to(addr), data, segment)
+            }
+            (Via::Dns(socket, resolver), _) => host.datagram_send(socket, &to(*resolver), data, segment),
+            (Via::Inbound { forward, client, .. }, _) => match forwards.socket(*forward) {
+                Some(socket) => host.datagram_send(socket, client, data, segment),
+                None => Err(io::ErrorKind::NotConnected.into()),
+            },
+            (_, None) => Err(io::ErrorKind::AddrNotAvailable.into()),
+        }
+    }
+
+    /// Hand one batch of what has arrived to the guest; `Ok(true)`: there may be more.
+    pub fn receive<H: Host<Datagram = D>>(
+        &mut self,
+        host: &mut H,
+        out: &mut Outbox,
+        config: &Config,
+        drops: &mut Drops,
+    ) -> io::Result<bool> {
+        let ends = self.ends;
+        match &mut self.via {
+            Via::Cone(socket) => host.datagram_recv(socket, &mut |from, data| {
+                let our = SocketAddrV4::new(config.seen_from_guest(from.addr.ip()), from.addr.port());
+                to_guest(out, config, drops, &Ends { our, ..ends }, data);
+            }),
+            Via::Dns(socket, _) => {
+                host.datagram_recv(socket, &mut |_, data| to_guest(out, config, drops, &ends, data))
+            }
+            Via::Ping(socket) => host.datagram_recv(socket, &mut |from, data| {
+                echo_to_guest(out, config, drops, &ends, config.seen_from_guest(from.addr.ip()), data);
+            }),
+            Via::Inbound { .. } => Ok(false),
+        }
+    }
+}
+
+/// Send a datagram to the guest if it fits.
+pub fn to_guest(out: &mut Outbox, config: &Config, drops: &mut Drops, ends: &Ends, data: &[u8]) {
+    if ipv4::HEADER_LEN + udp::HEADER_LEN + data.len() > usize::from(config.mtu) {
+        return drops.count(DropReason::TooBigForGuest);
+    }
+    emit::udp(out, config, ends, data);
+}
+
+/// A ping socket's answer is an ICMP message with the kernel's identifier; the guest gets its own back.
+fn echo_to_guest(out: &mut Outbox, config: &Config, drops: &mut Drops, ends: &Ends, from: Ipv4Addr, data: &[u8]) {
+    let Ok(icmp) = Icmp::parse(data) else { return drops.count(DropReason::IcmpTruncated) };
+    if icmp.kind != icmpv4::kind::ECHO_REPLY {
+        return drops.count(DropReason::UnknownService);
+    }
+    if ipv4::HEADER_LEN + data.len() > usize::from(config.mtu) {
+        return drops.count(DropReason::TooBigForGuest);
+    }
+    let ends = Ends { our: SocketAddrV4::new(from, 0), ..*ends };
+    emit::icmp_echo(out, config, &ends, icmpv4::kind::ECHO_REPLY, ends.guest.port(), icmp.seq, icmp.payload);
+}
+
+/// The ends of a conversation, the guest's Ethernet address among them.
+pub fn ends(our: SocketAddrV4, guest: SocketAddrV4, mac: Mac) -> Ends {
+    Ends { our, guest, mac }
+}

@@ -1,0 +1,124 @@
+//! Opening a connection, from either side.
+
+use super::flags::{PUMP_WANTED, READABLE};
+use super::{Cx, DEFAULT_MSS, Ends, LEAST_MSS, OVERHEAD, State, TcpFlow, Verdict, policy};
+use crate::host::Host;
+use crate::time::Time;
+use crate::user::emit;
+use std::io;
+use wirebay_wire::tcp::Tcp;
+use wirebay_wire::tcp::flags::{ACK, RST, SYN};
+use wirebay_wire::{DropReason, Mac, arp};
+
+impl<S> TcpFlow<S> {
+    /// A guest's SYN; the host socket has begun to connect.
+    pub fn from_guest(socket: S, ends: Ends, syn: &Tcp<'_>, mtu: u16, iss: u32, now: Time) -> Self {
+        let mut flow = TcpFlow::new(socket, ends, State::Connecting, iss, now);
+        flow.rcv_nxt = syn.seq.wrapping_add(1);
+        flow.learn_options(syn, mtu);
+        flow
+    }
+
+    /// A connection that a forward has accepted on the host.
+    pub fn from_host(socket: S, ends: Ends, iss: u32, now: Time) -> Self {
+        TcpFlow::new(socket, ends, State::SynSent, iss, now)
+    }
+
+    fn learn_options(&mut self, syn: &Tcp<'_>, mtu: u16) {
+        self.mss = syn.mss.unwrap_or(DEFAULT_MSS).max(LEAST_MSS).min(mtu - OVERHEAD);
+        if let Some(scale) = syn.window_scale {
+            (self.guest_scale, self.our_scale) = (scale.min(14), policy::WINDOW_SCALE);
+        }
+        // The window of a SYN is never scaled (RFC 7323, section 2.2).
+        self.guest_window = u32::from(syn.window);
+        self.window_seq = syn.seq;
+        self.acked = self.rcv_nxt;
+        self.edge = self.rcv_nxt.wrapping_add(u32::from(u16::MAX));
+    }
+
+    /// The host socket's connect has ended, or not yet.
+    pub fn connect_progress<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>) -> io::Result<()> {
+        if cx.host.tcp_connected(&mut self.socket)? {
+            self.state = State::SynReceived;
+            self.since = cx.now;
+            self.send_syn_ack(cx);
+        }
+        Ok(())
+    }
+
+    pub(super) fn send_syn_ack<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>) {
+        let mut repr = self.repr(self.una, SYN | ACK, u16::MAX);
+        repr.mss = Some(cx.config.mtu - OVERHEAD);
+        repr.window_scale = (self.our_scale > 0).then_some(policy::WINDOW_SCALE);
+        emit::tcp_bare(cx.out, cx.config, &self.ends, &repr);
+        self.nxt = self.una.wrapping_add(1);
+        self.max = self.nxt;
+    }
+
+    /// Call the guest: SYN, or ARP as long as nobody knows where it lives.
+    pub fn call_guest<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>) {
+        if self.unresolved() {
+            let guest = *self.ends.guest.ip();
+            return emit::arp(cx.out, arp::REQUEST, cx.config.host, guest, Mac::BROADCAST);
+        }
+        let mut repr = self.repr(self.una, SYN, u16::MAX);
+        repr.mss = Some(cx.config.mtu - OVERHEAD);
+        repr.window_scale = Some(policy::WINDOW_SCALE);
+        emit::tcp_bare(cx.out, cx.config, &self.ends, &repr);
+        self.nxt = self.una.wrapping_add(1);
+        self.max = self.nxt;
+    }
+
+    /// The guest's Ethernet address has become known.
+    pub fn resolve<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>, mac: Mac) {
+        self.ends.mac = mac;
+        self.loss.retries = 0;
+        self.since = cx.now;
+        self.call_guest(cx);
+    }
+
+    pub(super) fn in_syn_received<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>, seg: &Tcp<'_>) -> Verdict {
+        if seg.has(RST) {
+            return Verdict::Abort;
+        }
+        if seg.has(SYN) {
+            self.send_syn_ack(cx);
+            return Verdict::Keep;
+        }
+        if !seg.has(ACK) || seg.ack != self.nxt {
+            cx.drops.count(DropReason::TcpOutOfWindow);
+            return Verdict::Keep;
+        }
+        self.opened(cx);
+        self.in_open(cx, seg)
+    }
+
+    pub(super) fn in_syn_sent<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>, seg: &Tcp<'_>) -> Verdict {
+        if self.unresolved() || !seg.has(ACK) || seg.ack != self.una.wrapping_add(1) {
+            cx.drops.count(DropReason::TcpOutOfWindow);
+            return Verdict::Keep;
+        }
+        if seg.has(RST) {
+            return Verdict::Abort;
+        }
+        if !seg.has(SYN) {
+            cx.drops.count(DropReason::TcpBadFlags);
+            return Verdict::Keep;
+        }
+        self.rcv_nxt = seg.seq.wrapping_add(1);
+        self.learn_options(seg, cx.config.mtu);
+        self.opened(cx);
+        self.acknowledge(cx);
+        Verdict::Keep
+    }
+
+    /// The handshake is complete: our SYN has been acknowledged.
+    fn opened<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>) {
+        self.state = State::Open;
+        self.una = self.nxt;
+        self.loss.retries = 0;
+        self.heard = cx.now;
+        // Whatever the host has sent meanwhile was announced before anybody listened.
+        self.set(READABLE | PUMP_WANTED);
+    }
+}

@@ -1,0 +1,69 @@
+//! `wirebay._core`: what Python gets from Rust. Exports only; the work is in the other crates.
+#![forbid(unsafe_code)]
+
+use pyo3::exceptions::PyOSError;
+use pyo3::prelude::*;
+use std::io;
+use wirebay_dataplane::{protocol, sys};
+
+fn os(error: io::Error) -> PyErr {
+    match error.raw_os_error() {
+        // With an error number Python picks the right subclass (PermissionError, FileNotFoundError, ...).
+        Some(number) => PyOSError::new_err((number, io::Error::from_raw_os_error(number).to_string())),
+        None => PyOSError::new_err(error.to_string()),
+    }
+}
+
+fn errno(error: rustix::io::Errno) -> PyErr {
+    os(error.into())
+}
+
+#[pyfunction]
+#[pyo3(signature = (fd, confine = true))]
+fn run_worker(py: Python<'_>, fd: i32, confine: bool) -> PyResult<()> {
+    let parent = confine.then(std::os::unix::process::parent_id);
+    let control = sys::adopt(fd).map_err(os)?;
+    py.detach(|| wirebay_dataplane::run(control, parent)).map_err(os)
+}
+
+#[pyfunction]
+fn unshare(flags: i32) -> PyResult<()> {
+    sys::unshare(flags).map_err(os)
+}
+
+#[pyfunction]
+fn setns(fd: i32, nstype: i32) -> PyResult<()> {
+    sys::setns(fd, nstype).map_err(os)
+}
+
+#[pyfunction]
+fn bind_mount(source: &str, target: &str) -> PyResult<()> {
+    rustix::mount::mount_bind(source, target).map_err(errno)
+}
+
+#[pyfunction]
+fn make_mounts_private() -> PyResult<()> {
+    use rustix::mount::MountPropagationFlags as Flags;
+    rustix::mount::mount_change("/", Flags::REC | Flags::PRIVATE).map_err(errno)
+}
+
+#[pyfunction]
+fn set_parent_death_signal(sig: i32) -> PyResult<()> {
+    let signal = rustix::process::Signal::from_named_raw(sig);
+    let signal = signal.ok_or_else(|| PyOSError::new_err((22, "no such signal")))?;
+    rustix::process::set_parent_process_death_signal(Some(signal)).map_err(errno)
+}
+
+/// The module.
+#[pymodule]
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("PROTOCOL_VERSION", protocol::VERSION)?;
+    module.add_function(wrap_pyfunction!(run_worker, module)?)?;
+    module.add_function(wrap_pyfunction!(unshare, module)?)?;
+    module.add_function(wrap_pyfunction!(setns, module)?)?;
+    module.add_function(wrap_pyfunction!(bind_mount, module)?)?;
+    module.add_function(wrap_pyfunction!(make_mounts_private, module)?)?;
+    module.add_function(wrap_pyfunction!(set_parent_death_signal, module)?)?;
+    Ok(())
+}

@@ -1,0 +1,20 @@
+"""Tests of the real worker over real sockets; everything stays on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from wirebay.network import Network
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def network(anyio_backend: str) -> AsyncIterator[Network]:
+    async with Network() as network:
+        yield network
