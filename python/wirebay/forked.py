@@ -15,6 +15,7 @@ import json
 import os
 import signal
 import socket
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -45,7 +46,10 @@ class Child:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         parent = os.getpid()
         try:
-            pid = os.fork()
+            with warnings.catch_warnings():
+                # Python 3.12 warns of threads; why they do no harm is said at the top.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                pid = os.fork()
         except OSError as error:
             ours.close()
             theirs.close()
@@ -90,10 +94,15 @@ class Child:
         self._pidfd = -1
 
     def _how(self) -> str:
-        end = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOWAIT)
-        if end is None or end.si_code == os.CLD_EXITED:
-            return f" with status {end.si_status}" if end else ""
-        return f" of signal {end.si_status}"
+        try:
+            end = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOWAIT)
+        except ChildProcessError:  # whoever started us had SIGCHLD ignored
+            end = None
+        if end is None:
+            return ""
+        return (
+            f" with status {end.si_status}" if end.si_code == os.CLD_EXITED else f" of signal {end.si_status}"
+        )
 
 
 class Channel:
@@ -138,8 +147,7 @@ def die_with(parent: int) -> None:
 
 
 def _run(body: Callable[[Channel], int], channel: Channel, parent: int) -> None:
-    """The child's whole life. Never returns: what the caller holds on its stack is the parent's to clean
-    up."""
+    """The child's whole life. It never returns: what is on the stack is the parent's to clean up."""
     status = 1
     try:
         signal.set_wakeup_fd(-1)  # it is the wake-up of the parent's event loop

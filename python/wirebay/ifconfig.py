@@ -49,8 +49,11 @@ _ANSWER = struct.Struct("=IHHII i")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GuestConfig:
-    """What a guest that is a namespace gets instead of a DHCP lease: its address with the netmask, the
-    default gateway, the name server and the MTU (bytes) of `ifname`."""
+    """What a guest that is a namespace gets instead of a DHCP lease.
+
+    `address` carries the netmask, `gateway` is where its default route leads, `dns` its name server; `mtu`
+    is in bytes.
+    """
 
     address: IPv4Interface
     gateway: IPv4Address

@@ -63,8 +63,7 @@ _REMEDIES[errno.EACCES] = _REMEDIES[errno.EPERM]
 class NamespaceGuest:
     """A child in a namespace of its own, which becomes COMMAND when it is told to.
 
-    Take `tap()` first, then `go()`; `close()` at the end, whatever happened: it kills a child that still
-    runs.
+    Take `tap()` first, then `go()`; `close()` at the end, whatever happened, kills a child that still runs.
     """
 
     def __init__(self, child: Child) -> None:
@@ -146,7 +145,7 @@ def enter(netns: str) -> None:
         if error.errno == errno.EINVAL:
             raise HostError(f"{netns} is no network namespace that can be entered") from error
         raise HostError(
-            f"the network namespace {netns} may not be entered: {error.strerror}; "
+            f"the network namespace {netns} may not be entered: {os.strerror(error.errno or 0)}; "
             "run wirebay as the user who made it, or as root"
         ) from error
     finally:
@@ -154,18 +153,20 @@ def enter(netns: str) -> None:
 
 
 def unshare_all() -> None:
-    """Move this process into user, network and mount namespaces of its own. Raises HostError with the
+    """Move this process into namespaces of its own: user, network, mount. Raises HostError with the
     remedy."""
     try:
         _core.unshare(CLONE_FLAGS)
     except OSError as error:
-        remedy = _REMEDIES.get(error.errno or 0, error.strerror)
+        remedy = _REMEDIES.get(error.errno or 0, os.strerror(error.errno or 0))
         raise HostError(f"user namespaces are not available: {remedy}") from error
 
 
 def map_everybody(pid: int) -> None:
-    """Map all users and groups of this user namespace to themselves in that of process `pid`, or root alone
-    where this process may not do that. Raises OSError."""
+    """Map all users and groups of this user namespace to themselves in that of process `pid`.
+
+    Where this process may not do that, root alone is mapped. Raises OSError.
+    """
     for kind in "uid", "gid":
         ranges = [line.split() for line in Path(f"/proc/self/{kind}_map").read_text().splitlines()]
         identity = "".join(f"{inside} {inside} {count}\n" for inside, _, count in ranges)
@@ -178,27 +179,27 @@ def map_everybody(pid: int) -> None:
 
 def map_one(uid: int, gid: int, pid: str = "self") -> None:
     """Make the user and group root in the user namespace of `pid`, and nobody else. Raises OSError."""
-    _write(
-        f"/proc/{pid}/setgroups", "deny"
-    )  # user_namespaces(7): without, an unprivileged gid map is refused
+    # user_namespaces(7): without this, an unprivileged process may not write the map of groups.
+    _write(f"/proc/{pid}/setgroups", "deny")
     _write(f"/proc/{pid}/uid_map", f"0 {uid} 1\n")
     _write(f"/proc/{pid}/gid_map", f"0 {gid} 1\n")
 
 
 def mount_resolv_conf(dns: IPv4Address, path: str = RESOLV_CONF) -> None:
-    """Put a file that names `dns` over resolv.conf, in this mount namespace only."""
+    """Put a file that names `dns` over resolv.conf, in this mount namespace only; warns where that fails."""
     import tempfile
 
-    target = Path(path).resolve()
-    if not target.exists():
-        os.write(2, f"wirebay: warning: there is no {path}, so names will not resolve inside\n".encode())
-        return
+    target, text = Path(path).resolve(), f"nameserver {dns}\n"
     fd, source = tempfile.mkstemp(prefix="wirebay-")
     try:
         os.fchmod(fd, 0o644)  # programs inside may run as other users
-        os.write(fd, f"nameserver {dns}\n".encode())
+        os.write(fd, text.encode())
         os.close(fd)
         _core.bind_mount(source, str(target))
+    except FileNotFoundError:
+        # There is none; or it was deleted after it was mounted, as ours is for a `wirebay ns` inside another.
+        if not target.exists() or target.read_text() != text:
+            os.write(2, f"wirebay: warning: {path} cannot be replaced inside; name {dns} there\n".encode())
     finally:
         Path(source).unlink()  # the mount keeps the file
 

@@ -25,7 +25,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from wirebay.errors import OptionError, WirebayError
+from wirebay.errors import OptionError, WirebayError, WorkerError
 from wirebay.ports import Port, port_class
 from wirebay.worker import Worker
 
@@ -38,6 +38,10 @@ logger = logging.getLogger("wirebay")
 EXTRA = {"tap": ("tap", "mtu")}
 
 StartWorker = Callable[[], Awaitable[Worker]]
+
+
+#: Ports asked about in one `stats` command; one port takes about 200 bytes of a reply of at most 128 KiB.
+STATS_PORTS = 200
 
 
 class Network:
@@ -136,6 +140,8 @@ class Network:
         self._ports[port.id] = port
         try:
             await port.open()
+            if self.closing:
+                raise WorkerError("the network was closed meanwhile")
         except BaseException:
             for problem in await port.discard():
                 logger.warning("port '%s' was not removed cleanly: %s", port.id, problem)
@@ -175,7 +181,13 @@ class Network:
 
     async def stats(self) -> dict[str, Any]:
         """The worker's counters: `{"ports": {ID: {"kind", "hub", "rx_frames", ...}}}` (docs/protocol.md)."""
-        return await self.worker.call("stats")
+        names = list(self._ports)
+        ports: dict[str, Any] = {}
+        for start in range(0, len(names), STATS_PORTS):
+            # In portions: one reply of the worker has a limit.
+            portion = names[start : start + STATS_PORTS]
+            ports |= (await self.worker.call("stats", ports=portion))["ports"]
+        return {"ports": ports}
 
     async def failed(self) -> str:
         """Wait until something ends the whole network, the death of the worker; returns the sentence."""

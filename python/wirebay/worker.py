@@ -9,7 +9,6 @@ file means it is dead, whatever the reason, and closing our end makes it exit.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import json
 import logging
@@ -18,10 +17,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from wirebay.errors import HostError, OptionError, WirebayError, WorkerError
-from wirebay.worker_host import Host, ProcessHost, ThreadHost, resolve
+from wirebay.waiting import resolve
+from wirebay.worker_host import Host, ProcessHost, ThreadHost
 
 PROTOCOL_VERSION = 1
 MAX_MESSAGE = 65536
+# More than the limit: no reply is worth the network. The socket holds no longer message than about 208 KiB.
+MAX_RECEIVED = 1 << 18
 READY_TIMEOUT = 10.0
 STOP_TIMEOUT = 2.0
 
@@ -46,6 +48,7 @@ class Worker:
         self._handlers: list[Callable[[Event], None]] = []
         self._sending = asyncio.Lock()
         self._last_id = 0
+        self._buffer = bytearray(MAX_RECEIVED)
         self._complaint = ""
         self._reaping: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -168,19 +171,19 @@ class Worker:
     def _on_readable(self) -> None:
         while self._control.fileno() >= 0:
             try:
-                data = self._control.recv(MAX_MESSAGE + 1)
+                size = self._control.recv_into(self._buffer)
             except BlockingIOError:
                 return
             except OSError:
-                data = b""
-            if not data:
+                size = 0
+            if not size:
                 self._abandon()
-            elif not self._take(data):
+            elif not self._take(self._buffer[:size]):
                 self._complaint = "sent a message that is not understood"
                 self._host.kill()
                 self._abandon()
 
-    def _take(self, data: bytes) -> bool:
+    def _take(self, data: bytearray) -> bool:
         """Act on one message; False when it is none of the protocol's."""
         try:
             message = json.loads(data)
@@ -258,9 +261,16 @@ class Worker:
     async def _stop(self) -> None:
         try:
             if not self._gone.done():
-                with contextlib.suppress(WirebayError, TimeoutError):
-                    await asyncio.wait_for(self._request("stop", (), {}), STOP_TIMEOUT)
+                await self._ask_to_stop()
                 self._abandon()
                 await asyncio.shield(self._gone)
         finally:
             self._host.kill()
+
+    async def _ask_to_stop(self) -> None:
+        try:
+            await asyncio.wait_for(self._request("stop", (), {}), STOP_TIMEOUT)
+        except TimeoutError:
+            self._host.kill()
+        except WirebayError:
+            pass  # it has gone meanwhile

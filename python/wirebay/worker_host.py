@@ -20,11 +20,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from wirebay.errors import WorkerError
+from wirebay.waiting import readable, resolve
 
 # The worker needs a descriptor for each flow; this is also the kernel's own limit (fs.nr_open).
 MAX_DESCRIPTORS = 1 << 20
-# How long a thread may take to end, in seconds.
-JOIN_TIMEOUT = 2.0
 
 BOOT = """\
 import sys
@@ -60,7 +59,12 @@ class ProcessHost:
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, pass_fds=(fd,), start_new_session=True
         )
-        self._pidfd = os.pidfd_open(self._process.pid)
+        self._pidfd = -1
+        try:
+            self._pidfd = os.pidfd_open(self._process.pid)
+        except OSError:
+            self.kill()
+            raise
         raise_descriptor_limit(self._process.pid)
 
     @classmethod
@@ -76,17 +80,8 @@ class ProcessHost:
     async def ended(self) -> str:
         """Wait until it is gone; returns how it went."""
         if self._process.returncode is None:
-            await self._wait()
+            await readable(self._pidfd)
         return describe_status(self._process.wait())
-
-    async def _wait(self) -> None:
-        loop = asyncio.get_running_loop()
-        ended: asyncio.Future[None] = loop.create_future()
-        loop.add_reader(self._pidfd, resolve, ended)
-        try:
-            await ended
-        finally:
-            loop.remove_reader(self._pidfd)
 
     def kill(self) -> None:
         """End and reap it; closes our descriptors of it."""
@@ -104,9 +99,12 @@ class ThreadHost:
     def __init__(self, theirs: socket.socket) -> None:
         from wirebay import _core
 
-        fd = os.dup(theirs.fileno())
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, args=(_core.run_worker, fd), daemon=True)
+        # run_worker() owns the descriptor that it is given, and closes it.
+        arguments = (_core.run_worker, os.dup(theirs.fileno()))
+        self._thread = threading.Thread(target=self._run, args=arguments, daemon=True)
         self._thread.start()
 
     def _run(self, run_worker: Callable[..., None], fd: int) -> None:
@@ -114,6 +112,8 @@ class ThreadHost:
             run_worker(fd, confine=False)
         except BaseException as error:
             self._error = error
+        with contextlib.suppress(RuntimeError):  # nobody waits: the loop is closed
+            self._loop.call_soon_threadsafe(resolve, self._ended)
 
     @property
     def pid(self) -> int:
@@ -122,7 +122,8 @@ class ThreadHost:
 
     async def ended(self) -> str:
         """Wait until it is gone; returns how it went."""
-        await asyncio.to_thread(self._thread.join, JOIN_TIMEOUT)
+        await asyncio.shield(self._ended)
+        self._thread.join()
         return f"failed: {self._error}" if self._error else "ended"
 
     def kill(self) -> None:
@@ -146,12 +147,6 @@ def raise_descriptor_limit(pid: int) -> None:
         _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         if hard != resource.RLIM_INFINITY and hard < MAX_DESCRIPTORS:
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (MAX_DESCRIPTORS, MAX_DESCRIPTORS))
-
-
-def resolve(future: asyncio.Future[None]) -> None:
-    """Resolve a future that may be resolved already."""
-    if not future.done():
-        future.set_result(None)
 
 
 def describe_status(status: int) -> str:

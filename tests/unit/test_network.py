@@ -216,6 +216,15 @@ async def test_a_port_that_cannot_open_leaves_nothing(tmp_path: Path) -> None:
         assert network.ports == {}
 
 
+async def test_a_port_that_opens_while_the_network_closes_leaves_nothing(tmp_path: Path) -> None:
+    async with lab() as (network, fake):
+        adding = asyncio.create_task(network.add(unix_server("vm0", tmp_path / "sock")))
+        await fake.asked("stream_add")
+    with pytest.raises(WorkerError):
+        await adding
+    assert not (tmp_path / "sock").exists()
+
+
 async def test_the_death_of_the_worker_is_told_and_cleaned_up(tmp_path: Path) -> None:
     path = tmp_path / "sock"
     sentence = "the packet worker (pid 4242) was killed by signal 9 (SIGKILL); the network is down"

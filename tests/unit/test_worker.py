@@ -48,6 +48,15 @@ async def test_descriptors_arrive_and_stay_with_the_caller_too() -> None:
     os.close(write)
 
 
+async def test_a_reply_over_64_kib_is_taken() -> None:
+    fake = FakeWorker()
+    worker = await fake.start()
+    ports = {f"vm{number}": "x" * 100 for number in range(1000)}
+    fake.answers["stats"] = lambda _: {"ok": {"ports": ports}}
+    assert await worker.call("stats") == {"ports": ports}
+    await worker.close()
+
+
 @pytest.mark.parametrize(("fault", "error"), [("option", OptionError), ("host", HostError)])
 async def test_a_refusal_becomes_the_error_of_whose_fault_it_is(fault: str, error: type[Exception]) -> None:
     fake = FakeWorker()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.lab import open_descriptors
+from tests.unit.lab import open_descriptors, until
 from wirebay.errors import WorkerError
 from wirebay.worker import Worker
 from wirebay.worker_host import ProcessHost, describe_status, raise_descriptor_limit
@@ -55,6 +55,11 @@ def is_gone(pid: int) -> bool:
     return False
 
 
+def children() -> list[str]:
+    """The processes that this one started, zombies too."""
+    return Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+
+
 async def test_stop_leaves_no_process_and_no_descriptor() -> None:
     before = open_descriptors()
     worker = await start()
@@ -92,6 +97,18 @@ async def test_a_child_that_is_no_worker_is_told_and_reaped() -> None:
     with pytest.raises(WorkerError, match="exited with status 7"):
         await start("raise SystemExit(7)")
     assert open_descriptors() == before
+
+
+async def test_a_start_that_is_cancelled_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wirebay.worker.STOP_TIMEOUT", 0.05)
+    before = open_descriptors()
+    starting = asyncio.create_task(start("import time; time.sleep(1000)"))
+    await until(lambda: open_descriptors() != before)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert open_descriptors() == before
+    assert not children()
 
 
 async def test_the_child_has_a_session_of_its_own() -> None:

@@ -1,5 +1,5 @@
-"""The judgements of `wirebay doctor`: from a fact about the host to a state and a remedy. Nothing here
-looks itself."""
+"""The judgements of `wirebay doctor`: from a fact about the host, which others found, to a state and a
+remedy."""
 
 from __future__ import annotations
 
@@ -46,8 +46,7 @@ def check_namespaces(failure: str | None) -> Check:
 
 
 def check_tun(failure: str | None, offloads: Sequence[str] | None) -> Check:
-    """`failure` as above; `offloads` is what the kernel took, None where there was no namespace to try it
-    in."""
+    """`failure` as above; `offloads` is what the kernel took, None if there was no namespace to try it in."""
     if failure is not None:
         return Check("tun", "missing", *_split(failure), essential=True)
     if offloads is None:

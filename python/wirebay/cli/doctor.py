@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from wirebay.cli.checks import (
     check_resolvers,
     check_tun,
 )
+from wirebay.cli.parser import Parser
 
 DESCRIPTION = """\
 Try what wirebay needs on this host, one line for each: its state, what was found, and the remedy.
@@ -32,12 +32,7 @@ The exit status is 1 when something is missing that 'wirebay ns' cannot do witho
 
 def run(argv: list[str]) -> int:
     """The command. Returns its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="wirebay doctor",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser("doctor", usage="[--json]", description=DESCRIPTION)
     parser.add_argument("--json", action="store_true", help="print the checks as a JSON list")
     arguments = parser.parse_args(argv)
     checks = examine()

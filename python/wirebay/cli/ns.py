@@ -1,15 +1,16 @@
-"""wirebay ns: a rootless network namespace with a working network, for a command or for a process that
-runs."""
+"""wirebay ns: a rootless namespace with a working network, for a new command or around a running process."""
 
 from __future__ import annotations
 
 import argparse
 import errno
 import os
+import signal
 from collections.abc import Awaitable, Callable
 from ipaddress import IPv4Interface
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, cast
 
+from wirebay.cli.parser import Parser
 from wirebay.cli.ready import check_ready_fd, report_ready
 from wirebay.errors import HostError, OptionError, WorkerError
 from wirebay.ifconfig import GuestConfig
@@ -38,7 +39,7 @@ examples:
 
 
 def run(argv: list[str]) -> int:
-    """The command. Returns its exit status; raises OptionError for wrong usage, WirebayError at run time."""
+    """The command. Returns its exit status; leaves with 2 for wrong usage, raises WirebayError."""
     arguments = parse(argv)
     options = user_options(arguments)
     guest = guest_config(options, arguments.ifname)
@@ -49,13 +50,17 @@ def run(argv: list[str]) -> int:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """Read the arguments; `command` is what follows the first `--`, or a shell. Raises OptionError."""
+    """Read the arguments; `command` is what follows the first `--`, or a shell. Leaves if they are wrong."""
     own, separator, command = split_command(argv)
-    arguments = Parser().parse_args(own)
+    parser = make_parser()
+    arguments, rest = parser.parse_known_args(own)
+    if rest:
+        hint = "" if rest[0].startswith("-") else "; COMMAND comes after --"
+        parser.error(f"unrecognized argument '{rest[0]}'{hint}")
     if arguments.pid is not None and command:
-        raise OptionError("--pid: it connects a process that runs already, and takes no COMMAND")
+        parser.error("--pid connects a process that runs already, and takes no COMMAND")
     if separator and not command:
-        raise OptionError("--: there is no COMMAND after it")
+        parser.error("there is no COMMAND after --")
     arguments.command = command or [os.environ.get("SHELL") or "/bin/sh"]
     return arguments
 
@@ -68,54 +73,44 @@ def split_command(argv: list[str]) -> tuple[list[str], bool, list[str]]:
     return argv[:position], True, argv[position + 1 :]
 
 
-class Parser(argparse.ArgumentParser):
-    """The parser of the command's own arguments; its errors are one sentence, as everywhere."""
+def make_parser() -> Parser:
+    """The parser of the command's own arguments."""
+    parser = Parser("ns", usage="[OPTIONS] [-- COMMAND...]", description=DESCRIPTION, epilog=EXAMPLES)
+    add_network_options(parser)
+    add = parser.add_argument
+    add("--pid", type=int, metavar="PID", help="connect the namespace of this process instead")
+    add("--ifname", default="tap0", metavar="NAME", help="name of the interface inside (default: tap0)")
+    add("--ready-fd", type=int, metavar="N", help='write "1" to descriptor N when the network is up')
+    return parser
 
-    def __init__(self) -> None:
-        super().__init__(
-            prog="wirebay ns",
-            usage="wirebay ns [OPTIONS] [-- COMMAND...]",
-            description=DESCRIPTION,
-            epilog=EXAMPLES,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        self._add_network_options()
-        add = self.add_argument
-        add("--pid", type=int, metavar="PID", help="connect the namespace of this process instead")
-        add("--ifname", default="tap0", metavar="NAME", help="name of the interface inside (default: tap0)")
-        add("--ready-fd", type=int, metavar="N", help='write "1" to descriptor N when the network is up')
 
-    def _add_network_options(self) -> None:
-        add = self.add_argument
-        add("--net", metavar="ADDR/LEN", help="the network inside (default: 10.0.2.0/24)")
-        add("--mtu", type=int, default=1500, metavar="N", help="bytes in a packet (default: 1500)")
-        add("--hostname", metavar="NAME", help="host name told to DHCP clients inside")
-        add(
-            "--hostfwd",
-            action="append",
-            default=[],
-            metavar="RULE",
-            help="let connections in, may be repeated: [tcp|udp]:[HOSTADDR]:HOSTPORT-[GUESTADDR]:GUESTPORT, "
-            "for example tcp:127.0.0.1:8080-:80",
-        )
-        add(
-            "--host-loopback",
-            choices=("on", "off"),
-            default="on",
-            help="may the inside reach servers on this host's 127.0.0.1, at 10.0.2.2? (default: on)",
-        )
-        add("--restrict", action="store_true", help="nothing goes out; --hostfwd still lets connections in")
-
-    def error(self, message: str) -> NoReturn:
-        """Raise OptionError instead of printing and leaving."""
-        if message.startswith("unrecognized arguments") and not message.split(": ")[1].startswith("-"):
-            message += " (COMMAND comes after --)"
-        raise OptionError(message)
+def add_network_options(parser: Parser) -> None:
+    """The options that say what the network is like."""
+    add = parser.add_argument
+    add("--net", metavar="ADDR/LEN", help="the network inside (default: 10.0.2.0/24)")
+    add("--mtu", type=int, default=1500, metavar="N", help="bytes in a packet (default: 1500)")
+    add("--hostname", metavar="NAME", help="host name told to DHCP clients inside")
+    add(
+        "--hostfwd",
+        action="append",
+        default=[],
+        metavar="RULE",
+        help="let connections in, may be repeated: [tcp|udp]:[HOSTADDR]:HOSTPORT-[GUESTADDR]:GUESTPORT, "
+        "for example tcp:127.0.0.1:8080-:80",
+    )
+    add(
+        "--host-loopback",
+        choices=("on", "off"),
+        default="on",
+        help="may the inside reach servers on this host's 127.0.0.1, at 10.0.2.2? (default: on)",
+    )
+    add("--restrict", action="store_true", help="nothing goes out; --hostfwd still lets connections in")
 
 
 def user_options(arguments: argparse.Namespace) -> UserOptions:
     """The user network that the arguments describe. Raises OptionError."""
+    if arguments.net is not None:
+        check_net(arguments.net)
     values: dict[str, object] = {
         "type": "user",
         "id": "user0",
@@ -127,6 +122,14 @@ def user_options(arguments: argparse.Namespace) -> UserOptions:
     given = {"net": arguments.net, "hostname": arguments.hostname}
     values |= {name: value for name, value in given.items() if value is not None}
     return cast(UserOptions, netdev_from_dict(values))
+
+
+def check_net(net: str) -> None:
+    """Raise OptionError, which names --net, if there can be no user network with these addresses."""
+    try:
+        netdev_from_dict({"type": "user", "id": "user0", "net": net})
+    except OptionError as error:
+        raise OptionError(f"--net {net}: {error}") from error
 
 
 def guest_config(options: UserOptions, ifname: str) -> GuestConfig:
@@ -141,35 +144,33 @@ def run_command(command: list[str], options: UserOptions, guest: GuestConfig, re
 
     inside = spawn(command, guest)  # before any event loop; what follows is imported while it sets itself up
     try:
-        import asyncio
-
-        from wirebay.cli.child import supervise
+        from wirebay.cli.child import run_loop, supervise
 
         async def serve(network: Network) -> int:
             inside.go()
             report_ready(ready_fd)
             return await supervise(inside.pid, network, command[0])
 
-        return asyncio.run(with_network(options, inside.tap(), serve))
+        return run_loop(with_network(options, inside.tap(), serve))
     finally:
         inside.close()
 
 
 def serve_process(pid: int, options: UserOptions, guest: GuestConfig, ready_fd: int | None) -> int:
     """Connect the namespace of process `pid`, and serve it until the process ends or a signal says stop."""
-    import asyncio
-
+    from wirebay.cli.child import run_loop
     from wirebay.netns import netns_of, open_tap_in
 
     pidfd = open_process(pid)
     try:
         tap = open_tap_in(netns_of(pid), guest=guest)
+        check_alive(pid, pidfd)
 
         async def serve(network: Network) -> int:
             report_ready(ready_fd)
             return await until_process_ends(pidfd, network)
 
-        return asyncio.run(with_network(options, tap, serve))
+        return run_loop(with_network(options, tap, serve))
     finally:
         os.close(pidfd)
 
@@ -178,9 +179,21 @@ def open_process(pid: int) -> int:
     """A pidfd: it tells when the process ends, and never means another one. Raises HostError."""
     try:
         return os.pidfd_open(pid)
+    except OverflowError:
+        reason: str | None = "no such process"
     except OSError as error:
         reason = "no such process" if error.errno in (errno.ESRCH, errno.EINVAL) else error.strerror
-        raise HostError(f"--pid {pid}: {reason}") from error
+    raise HostError(f"--pid {pid}: {reason}")
+
+
+def check_alive(pid: int, pidfd: int) -> None:
+    """Raise HostError if the process is gone, so that its pid may mean another one."""
+    try:
+        signal.pidfd_send_signal(pidfd, 0)
+    except ProcessLookupError:
+        raise HostError(f"--pid {pid}: the process ended") from None
+    except PermissionError:
+        return  # it is there; its network namespace was ours to enter all the same
 
 
 async def with_network(options: UserOptions, tap: Tap, serve: Callable[[Network], Awaitable[int]]) -> int:
@@ -194,8 +207,7 @@ async def with_network(options: UserOptions, tap: Tap, serve: Callable[[Network]
 
 
 async def until_process_ends(pidfd: int, network: Network) -> int:
-    """Wait for the end of the process, or a signal: status 0. Raises WorkerError when the network dies
-    first."""
+    """Wait for the process to end or a signal, for status 0. Raises WorkerError if the network dies first."""
     import asyncio
 
     from wirebay.cli.serve import STOP_SIGNALS, until

@@ -15,15 +15,15 @@ from wirebay.errors import HostError
 from wirebay.forked import Report, run_in_child
 from wirebay.netns import unshare_all
 from wirebay.services.resolver import Address, read_resolvers
+from wirebay.worker_host import MAX_DESCRIPTORS
 
 SO_PEEK_OFF = 42  # asm-generic/socket.h
-CAP_NET_BIND_SERVICE = 10
+CAP_NET_BIND_SERVICE, CAP_SYS_RESOURCE = 10, 24
 QEMU_TIMEOUT = 10.0  # seconds
 
 
 def try_namespace() -> tuple[str | None, str | None, list[str] | None]:
-    """Make namespaces and a TAP, in a child: the sentences of what failed, and the offloads the kernel
-    took."""
+    """Make namespaces and a TAP, in a child: the sentence of each that failed, and the kernel's offloads."""
     report, _ = run_in_child(_inside)
     return report["namespaces"], report["tun"], report["offloads"]
 
@@ -73,9 +73,11 @@ def resolvers() -> list[Address]:
 
 
 def descriptor_limit() -> int | None:
-    """How many files a process may have open at most, None for any number."""
+    """How many files the worker may have open at most, None for any number."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    return None if hard == resource.RLIM_INFINITY else hard
+    if hard == resource.RLIM_INFINITY:
+        return None
+    return max(hard, MAX_DESCRIPTORS) if _has_capability(CAP_SYS_RESOURCE) else hard
 
 
 def has_peek_offset() -> bool:
@@ -94,10 +96,14 @@ def unprivileged_port_start() -> int:
 
 
 def may_bind_any_port() -> bool:
-    """Has this process CAP_NET_BIND_SERVICE?"""
+    """May this process listen on every port, whatever the kernel keeps for privileged ones?"""
+    return _has_capability(CAP_NET_BIND_SERVICE)
+
+
+def _has_capability(number: int) -> bool:
     status = Path("/proc/self/status").read_text()
     effective = next(line for line in status.splitlines() if line.startswith("CapEff:"))
-    return bool(int(effective.split()[1], 16) >> CAP_NET_BIND_SERVICE & 1)
+    return bool(int(effective.split()[1], 16) >> number & 1)
 
 
 def _any_qemu() -> str | None:

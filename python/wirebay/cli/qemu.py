@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from wirebay.cli.parser import Parser
-from wirebay.errors import HostError, OptionError
+from wirebay.errors import HostError
 from wirebay.options.qemu_command import Rewritten, rewrite
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument("-n", "--dry-run", action="store_true", help="print QEMU's command line and stop")
     arguments = parser.parse_args(own)
     if not command:
-        raise OptionError("qemu: give QEMU's command line, as in 'wirebay qemu -- qemu-system-x86_64 ...'")
+        parser.error("give QEMU's command line, as in 'wirebay qemu -- qemu-system-x86_64 ...'")
     plan = rewrite(command, f"{socket_base()}/wirebay-XXXXXXXX")
     if not plan.networks:
         print(f"wirebay: {NOTHING_TO_SERVE}", file=sys.stderr, flush=True)

@@ -59,6 +59,8 @@ class Port:
             self._in_worker = False
             try:
                 await self.network.worker.call("port_remove", port=self.id)
+            except WorkerError:
+                pass  # the port went with the worker
             except WirebayError as error:
                 errors.append(error)
         return errors + await self.release()

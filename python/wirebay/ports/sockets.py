@@ -14,6 +14,7 @@ from typing import Any
 
 from wirebay.errors import HostError, OptionError
 from wirebay.options.types import FdAddr, InetAddr, UnixAddr
+from wirebay.waiting import readable
 
 SocketAddr = InetAddr | UnixAddr | FdAddr
 Listener = tuple[socket.socket, Callable[[], None]]
@@ -142,6 +143,14 @@ def listen_fd(addr: FdAddr) -> Listener:
     with closing_on_error(listener):
         listener.listen(BACKLOG)
     return listener, lambda: None
+
+
+async def accept(listener: socket.socket) -> socket.socket:
+    """The next connection. Unlike asyncio's own, this loses none when it is cancelled. Raises OSError."""
+    while True:
+        await readable(listener.fileno())
+        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):  # it has left again
+            return listener.accept()[0]
 
 
 async def connect(addr: SocketAddr) -> socket.socket:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from wirebay.errors import HostError, WirebayError, WorkerError
 from wirebay.options.types import FdAddr, InetAddr, StreamOptions
 from wirebay.ports.base import Port
-from wirebay.ports.sockets import address_text, adopt, check, connect, listen, tune
+from wirebay.ports.sockets import accept, address_text, adopt, check, connect, listen, tune
 
 if TYPE_CHECKING:
     from wirebay.network import Network
@@ -72,11 +72,10 @@ class StreamPort(Port):
         self._run("accepting", self._accept_for_ever, listener)
 
     async def _accept_for_ever(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             self.state = "listening"
             try:
-                peer, _ = await loop.sock_accept(listener)
+                peer = await accept(listener)
             except OSError as error:
                 logger.warning("stream port '%s' could not accept a peer: %s", self.id, error.strerror)
                 await asyncio.sleep(ACCEPT_PAUSE)

@@ -43,15 +43,16 @@ class Lease:
 
 
 class LeaseTable:
-    """Leases for the addresses of `pool`, best first. Times are seconds on any clock that the caller
-    likes."""
+    """Leases for the addresses of `pool`, best first. Times are in seconds, on any clock."""
 
     def __init__(self, pool: Sequence[IPv4Address]) -> None:
         self._leases: dict[IPv4Address, Lease | None] = dict.fromkeys(pool)
 
     def choose(self, client: bytes, wish: IPv4Address | None, now: float) -> IPv4Address | None:
-        """The address to give to `client`: its wish if free, else what it had, else the first free one;
-        None if all are taken. Changes nothing."""
+        """The address to give to `client`: its wish if free, else what it had, else the first free one.
+
+        None if all are taken. Changes nothing.
+        """
         if wish is not None and self.is_free(wish, client, now):
             return wish
         return self._own(client) or self._first_free(now)
@@ -64,16 +65,14 @@ class LeaseTable:
         return lease is None or lease.client == client or lease.until <= now
 
     def offer(self, client: bytes, address: IPv4Address, now: float) -> None:
-        """Set `address`, which is free, aside for `client`. What it is bound to stays; an older offer is
-        withdrawn."""
+        """Set `address`, which is free, aside for `client`, instead of an older offer; a binding stays."""
         self.withdraw(client, now)
         lease = self._leases[address]
         if not (lease and lease.client == client and lease.bound and lease.until > now):
             self._leases[address] = Lease(client, now + OFFER_TIME)
 
     def bind(self, client: bytes, address: IPv4Address, until: float) -> None:
-        """Give `address`, which is free, to `client`; a client has one address, so others of its own are
-        let go."""
+        """Give `address`, which is free, to `client`, which lets go of any other: a client has one."""
         for other, _ in self._held_by(client):
             self._leases[other] = None
         self._leases[address] = Lease(client, until, bound=True)
@@ -93,8 +92,10 @@ class LeaseTable:
         return True
 
     def block(self, client: bytes, address: IPv4Address, now: float) -> bool:
-        """`client` found that somebody else uses `address`. False, and no block, if the address is not its
-        own: a guest must not be able to take addresses from others."""
+        """`client` found that somebody else uses `address`, so that nobody gets it for a while.
+
+        False, and no block, if `client` does not hold it: a guest must not take addresses from others.
+        """
         lease = self._leases.get(address)
         if lease is None or lease.client != client or lease.until <= now:
             return False

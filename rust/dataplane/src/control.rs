@@ -7,9 +7,7 @@ use crate::ports::tap::TapPort;
 use crate::ports::user::UserPort;
 use crate::ports::{Kind, Port};
 use crate::protocol::{self, Command, Fault, MAX_MESSAGE, Refusal};
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags, recvmsg,
-};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags, recvmsg};
 use serde_json::{Map, Value, json};
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
@@ -120,7 +118,7 @@ impl Control {
         let (id, command) = protocol::parse(message);
         let stop = matches!(command, Ok(Command::Stop {}));
         let outcome = command.and_then(|command| plane.execute(command, fds));
-        self.send(&protocol::reply(id, outcome));
+        self.send(&protocol::bounded_reply(id, outcome));
         if stop {
             self.flush();
             return Next::Stop;
@@ -181,7 +179,7 @@ impl Plane {
                 self.leave(number);
                 Ok(json!({}))
             }
-            Command::Stats {} => Ok(self.stats()),
+            Command::Stats { ports } => self.stats(ports),
             Command::Stop {} => Ok(json!({})),
         }
     }
@@ -285,10 +283,15 @@ impl Plane {
         Ok(json!({}))
     }
 
-    fn stats(&self) -> Value {
+    fn stats(&self, only: Option<Vec<String>>) -> Outcome {
+        let numbers: Vec<usize> = match only {
+            Some(names) => names.iter().map(|name| self.number(name)).collect::<Result<_, _>>()?,
+            None => (0..self.ports.len()).collect(),
+        };
+        let ports = numbers.into_iter().filter_map(|number| self.ports[number].as_ref());
         let ports: Map<String, Value> =
-            self.ports.iter().flatten().map(|port| (port.name.clone(), self.port_stats(port))).collect();
-        json!({"ports": ports})
+            ports.map(|port| (port.name.clone(), self.port_stats(port))).collect();
+        Ok(json!({"ports": ports}))
     }
 
     fn port_stats(&self, port: &Port) -> Value {

@@ -151,7 +151,13 @@ impl Host for RealHost {
         Ok(fd)
     }
 
-    fn datagram_send(&mut self, socket: &mut OwnedFd, to: &Peer, data: &[u8], segment: Option<u16>) -> io::Result<()> {
+    fn datagram_send(
+        &mut self,
+        socket: &mut OwnedFd,
+        to: &Peer,
+        data: &[u8],
+        segment: Option<u16>,
+    ) -> io::Result<()> {
         let Some(size) = segment else { return sys::send_datagram(socket.as_fd(), to, data, None) };
         match sys::send_datagram(socket.as_fd(), to, data, segment) {
             // A train too long for the kernel, or one the route cannot take: send the cars.
@@ -162,7 +168,11 @@ impl Host for RealHost {
         }
     }
 
-    fn datagram_recv(&mut self, socket: &mut OwnedFd, sink: &mut dyn FnMut(&Peer, &[u8])) -> io::Result<bool> {
+    fn datagram_recv(
+        &mut self,
+        socket: &mut OwnedFd,
+        sink: &mut dyn FnMut(&Peer, &[u8]),
+    ) -> io::Result<bool> {
         Ok(self.batch.receive(socket.as_fd(), sink)? == sys::BATCH)
     }
 }

@@ -121,7 +121,9 @@ impl Plane {
     fn deliver(&mut self, from: usize, frame: &Frame<'_>) {
         let Some(port) = self.ports[from].as_mut() else { return };
         port.rx.count(frame.bytes.len());
-        let Ok(ethernet) = Ethernet::parse(frame.bytes) else { return port.drops.count(DropReason::FrameTooShort) };
+        let Ok(ethernet) = Ethernet::parse(frame.bytes) else {
+            return port.drops.count(DropReason::FrameTooShort);
+        };
         let Some(hub) = port.hub else { return port.drops.count(DropReason::NoHub) };
         let Some(named) = self.hubs[hub].as_mut() else { return };
         named.hub.note(ethernet.src, from);
@@ -141,7 +143,14 @@ impl Plane {
         let Some(named) = hub.and_then(|hub| self.hubs[hub].as_ref()) else { return usize::MAX };
         match named.hub.port_of(mac) {
             Some(port) => self.port_room(port),
-            None => named.hub.ports().iter().filter(|&&p| p != from).map(|&p| self.port_room(p)).max().unwrap_or(0),
+            None => named
+                .hub
+                .ports()
+                .iter()
+                .filter(|&&p| p != from)
+                .map(|&p| self.port_room(p))
+                .max()
+                .unwrap_or(0),
         }
     }
 

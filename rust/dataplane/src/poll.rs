@@ -33,7 +33,10 @@ impl Source {
     fn pack(self) -> u64 {
         let word = |kind: u64, port: usize, generation: u32, index: usize| {
             let generation = u64::from(generation) & ((1 << GENERATION_BITS) - 1);
-            kind << 60 | (port as u64) << (INDEX_BITS + GENERATION_BITS) | generation << INDEX_BITS | index as u64
+            kind << 60
+                | (port as u64) << (INDEX_BITS + GENERATION_BITS)
+                | generation << INDEX_BITS
+                | index as u64
         };
         match self {
             Source::Control => word(0, 0, 0, 0),
@@ -63,7 +66,8 @@ pub const READ: EventFlags = EventFlags::IN;
 /// Level triggered, both directions.
 pub const READ_WRITE: EventFlags = EventFlags::IN.union(EventFlags::OUT);
 /// Edge triggered, everything: flows are never modified in the set.
-pub const EDGE: EventFlags = EventFlags::IN.union(EventFlags::OUT).union(EventFlags::RDHUP).union(EventFlags::ET);
+pub const EDGE: EventFlags =
+    EventFlags::IN.union(EventFlags::OUT).union(EventFlags::RDHUP).union(EventFlags::ET);
 
 /// The epoll set. A descriptor leaves it by being closed.
 pub struct Poll {
@@ -83,7 +87,10 @@ impl Poll {
     }
 
     /// Wait for events, at most `timeout` (for ever without). Too early is possible, too late is not intended.
-    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<impl Iterator<Item = (Source, Readiness)> + use<>> {
+    pub fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+    ) -> io::Result<impl Iterator<Item = (Source, Readiness)> + use<>> {
         self.events.clear();
         let timeout = timeout.map(|span| rustix::event::Timespec {
             tv_sec: span.as_secs() as i64,
@@ -93,7 +100,8 @@ impl Poll {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let taken: Vec<_> = self.events.iter().map(|e| (Source::unpack({ e.data }.u64()), readiness(e.flags))).collect();
+        let taken: Vec<_> =
+            self.events.iter().map(|e| (Source::unpack({ e.data }.u64()), readiness(e.flags))).collect();
         Ok(taken.into_iter())
     }
 }

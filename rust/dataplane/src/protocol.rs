@@ -7,8 +7,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 /// The version announced in the `ready` event.
 pub const VERSION: u32 = 1;
-/// The longest message in bytes.
+/// The longest request in bytes.
 pub const MAX_MESSAGE: usize = 64 << 10;
+/// The longest reply in bytes: what a socket's default send buffer takes in one piece.
+pub const MAX_REPLY: usize = 128 << 10;
 
 /// What Python asks for.
 #[derive(Debug, Deserialize)]
@@ -27,7 +29,7 @@ pub enum Command {
     HubRemove { hub: String },
     Join { hub: String, port: String },
     Leave { port: String },
-    Stats {},
+    Stats { ports: Option<Vec<String>> },
     Stop {},
 }
 
@@ -108,6 +110,18 @@ pub fn reply(id: u64, result: Result<Value, Refusal>) -> Value {
     }
 }
 
+/// The reply to a request, or a refusal where it would not fit one message.
+pub fn bounded_reply(id: u64, result: Result<Value, Refusal>) -> Value {
+    let whole = reply(id, result);
+    let len = whole.to_string().len();
+    if len <= MAX_REPLY {
+        return whole;
+    }
+    let refusal =
+        Refusal::option(format!("the reply is {len} bytes long, over {MAX_REPLY}: ask for fewer ports"));
+    reply(id, Err(refusal))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,7 +136,8 @@ mod tests {
 
     #[test]
     fn what_is_not_a_request_is_answered_with_number_zero() {
-        for bytes in [&b"\xff\xfe"[..], b"[]", b"{}", br#"{"id": -1}"#, b"", br#"{"id": "x", "cmd": "stop"}"#] {
+        for bytes in [&b"\xff\xfe"[..], b"[]", b"{}", br#"{"id": -1}"#, b"", br#"{"id": "x", "cmd": "stop"}"#]
+        {
             let (id, result) = parse(bytes);
             assert!(id == 0 && result.is_err());
         }

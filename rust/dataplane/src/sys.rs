@@ -38,7 +38,9 @@ pub fn send_room(fd: BorrowedFd<'_>) -> io::Result<usize> {
     let mut len = size_of::<[u32; 9]>() as socklen_t;
     let place = info.as_mut_ptr().cast::<c_void>();
     // SAFETY: `info` is `len` bytes long; the kernel writes no more than that.
-    check(unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_MEMINFO, place, &raw mut len) })?;
+    check(unsafe {
+        libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_MEMINFO, place, &raw mut len)
+    })?;
     Ok(info[SK_MEMINFO_SNDBUF].saturating_sub(info[SK_MEMINFO_WMEM_QUEUED]) as usize)
 }
 
@@ -122,17 +124,23 @@ fn decode(raw: &RawAddr) -> Option<SocketAddr> {
 struct Control([u8; 96]);
 
 fn push_control<T>(message: &mut libc::msghdr, level: c_int, kind: c_int, value: &T) {
-    let used = message.msg_controllen as usize;
+    let used = message.msg_controllen;
     // SAFETY: CMSG_SPACE and CMSG_LEN only compute.
-    let (space, len) = unsafe { (libc::CMSG_SPACE(size_of::<T>() as u32), libc::CMSG_LEN(size_of::<T>() as u32)) };
+    let (space, len) =
+        unsafe { (libc::CMSG_SPACE(size_of::<T>() as u32), libc::CMSG_LEN(size_of::<T>() as u32)) };
     assert!(used + space as usize <= size_of::<Control>());
     // SAFETY: `msg_control` points to a zeroed, aligned `Control`, and the assertion keeps the write inside it.
     unsafe {
+        #[allow(clippy::cast_ptr_alignment)] // CMSG_SPACE keeps `used` a multiple of the alignment
         let header = message.msg_control.cast::<u8>().add(used).cast::<libc::cmsghdr>();
         (*header).cmsg_level = level;
         (*header).cmsg_type = kind;
         (*header).cmsg_len = len as _;
-        std::ptr::copy_nonoverlapping((value as *const T).cast::<u8>(), libc::CMSG_DATA(header), size_of::<T>());
+        std::ptr::copy_nonoverlapping(
+            std::ptr::from_ref(value).cast::<u8>(),
+            libc::CMSG_DATA(header),
+            size_of::<T>(),
+        );
     }
     message.msg_controllen = (used + space as usize) as _;
 }
@@ -158,7 +166,8 @@ pub fn send_datagram(fd: BorrowedFd<'_>, to: &Peer, data: &[u8], segment: Option
         push_control(&mut message, libc::SOL_UDP, libc::UDP_SEGMENT, &size);
     }
     // SAFETY: everything `message` points to lives in this frame or in `data`, which sendmsg only reads.
-    let sent = unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
+    let sent =
+        unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
@@ -177,7 +186,11 @@ impl Default for DatagramBatch {
     fn default() -> Self {
         // SAFETY: all-zero is a valid RawAddr: an unspecified family.
         let addr: RawAddr = unsafe { zeroed() };
-        DatagramBatch { data: vec![0; BATCH * SLOT], addrs: vec![addr; BATCH], controls: vec![Control([0; 96]); BATCH] }
+        DatagramBatch {
+            data: vec![0; BATCH * SLOT],
+            addrs: vec![addr; BATCH],
+            controls: vec![Control([0; 96]); BATCH],
+        }
     }
 }
 
@@ -185,7 +198,8 @@ impl DatagramBatch {
     /// Read what has arrived, at most [`BATCH`] datagrams, and hand each to `sink`. How many there were.
     pub fn receive(&mut self, fd: BorrowedFd<'_>, sink: &mut dyn FnMut(&Peer, &[u8])) -> io::Result<usize> {
         // SAFETY: all-zero is valid for both types.
-        let (mut pieces, mut messages): ([libc::iovec; BATCH], [libc::mmsghdr; BATCH]) = unsafe { (zeroed(), zeroed()) };
+        let (mut pieces, mut messages): ([libc::iovec; BATCH], [libc::mmsghdr; BATCH]) =
+            unsafe { (zeroed(), zeroed()) };
         for (i, slot) in self.data.chunks_mut(SLOT).enumerate() {
             pieces[i] = libc::iovec { iov_base: slot.as_mut_ptr().cast(), iov_len: SLOT };
             let header = &mut messages[i].msg_hdr;
@@ -198,7 +212,8 @@ impl DatagramBatch {
         }
         let (place, none) = (messages.as_mut_ptr(), std::ptr::null_mut());
         // SAFETY: every header points to its own slot, address and control area, all alive and of the lengths given.
-        let got = unsafe { libc::recvmmsg(fd.as_raw_fd(), place, BATCH as u32, libc::MSG_DONTWAIT as _, none) };
+        let got =
+            unsafe { libc::recvmmsg(fd.as_raw_fd(), place, BATCH as u32, libc::MSG_DONTWAIT as _, none) };
         check(got)?;
         for (i, message) in messages.iter().enumerate().take(got as usize) {
             let Some(addr) = decode(&self.addrs[i]) else { continue };
@@ -216,7 +231,8 @@ fn local_address(message: &libc::msghdr) -> Option<Ipv4Addr> {
         let mut header = libc::CMSG_FIRSTHDR(message);
         while !header.is_null() {
             if ((*header).cmsg_level, (*header).cmsg_type) == (libc::IPPROTO_IP, libc::IP_PKTINFO) {
-                let info: libc::in_pktinfo = libc::CMSG_DATA(header).cast::<libc::in_pktinfo>().read_unaligned();
+                let info: libc::in_pktinfo =
+                    libc::CMSG_DATA(header).cast::<libc::in_pktinfo>().read_unaligned();
                 return Some(Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes()));
             }
             header = libc::CMSG_NXTHDR(message, header);

@@ -8,6 +8,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
 /// What the host's event loop says about a socket.
+#[allow(clippy::struct_excessive_bools)] // four independent bits of one epoll word
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 pub struct Readiness {
     /// Bytes or an end of stream can be read.

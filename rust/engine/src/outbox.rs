@@ -13,6 +13,18 @@ pub struct Outbox {
     buf: Vec<u8>,
     used: usize,
     frames: Vec<(usize, usize, Offload)>,
+    train: Option<Train>,
+}
+
+/// The last frame is a datagram, or a train of them in one super-segment, that more of the same may join.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Train {
+    /// Bytes before the payload.
+    pub header: usize,
+    /// Payload of each car.
+    pub size: usize,
+    /// Cars so far.
+    pub cars: usize,
 }
 
 impl Outbox {
@@ -30,6 +42,30 @@ impl Outbox {
     pub fn commit(&mut self, len: usize, offload: Offload) {
         self.frames.push((self.used, len, offload));
         self.used += len;
+        self.train = None;
+    }
+
+    /// The frame just committed may become a train.
+    pub fn start_train(&mut self, train: Train) {
+        self.train = Some(train);
+    }
+
+    /// The train that ends the batch, and its frame so far.
+    pub fn train(&self) -> Option<(Train, &[u8])> {
+        let (train, &(at, len, _)) = (self.train?, self.frames.last()?);
+        Some((train, &self.buf[at..at + len]))
+    }
+
+    /// Couple `more` bytes to the train's frame; returns the whole frame. Without `again` it is the last car.
+    pub fn couple(&mut self, more: &[u8], again: bool, offload: Offload) -> Option<&mut [u8]> {
+        self.reserve(more.len()).copy_from_slice(more);
+        let (at, len, state) = self.frames.last_mut()?;
+        (*len, *state) = (*len + more.len(), offload);
+        let range = *at..*at + *len;
+        self.used += more.len();
+        let train = self.train.take();
+        self.train = train.filter(|_| again).map(|train| Train { cars: train.cars + 1, ..train });
+        Some(&mut self.buf[range])
     }
 
     /// Is it time to deliver before producing more?
@@ -50,6 +86,7 @@ impl Outbox {
     /// Forget the frames.
     pub fn clear(&mut self) {
         self.used = 0;
+        self.train = None;
         self.frames.clear();
         if self.buf.len() > KEEP {
             self.buf = Vec::new();

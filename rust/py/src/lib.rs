@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use std::io;
 use wirebay_dataplane::{protocol, sys};
 
+#[allow(clippy::needless_pass_by_value)] // the shape `map_err` wants
 fn os(error: io::Error) -> PyErr {
     match error.raw_os_error() {
         // With an error number Python picks the right subclass (PermissionError, FileNotFoundError, ...).

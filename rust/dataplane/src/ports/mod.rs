@@ -34,7 +34,9 @@ impl Kind {
         match self {
             Kind::Tap(tap) => tap.capabilities,
             Kind::Stream(_) => Capabilities::PLAIN,
-            Kind::User(_) => Capabilities { checksum: true, tso4: true, tso6: true, uso: true, ..Capabilities::PLAIN },
+            Kind::User(_) => {
+                Capabilities { checksum: true, tso4: true, tso6: true, uso: true, ..Capabilities::PLAIN }
+            }
         }
     }
 }

@@ -111,12 +111,18 @@ impl StreamPort {
 impl Peer {
     fn send(&mut self) -> Result<(), Ended> {
         while self.sent < self.queue.len() {
-            match rustix::net::send(&self.fd, &self.queue[self.sent..], SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+            match rustix::net::send(
+                &self.fd,
+                &self.queue[self.sent..],
+                SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
+            ) {
                 Ok(len) => self.sent += len,
                 Err(Errno::AGAIN) => break,
                 Err(Errno::INTR) => {}
                 Err(Errno::PIPE | Errno::CONNRESET) => return Err("the peer closed the connection".into()),
-                Err(error) => return Err(format!("sending to the peer failed: {}", std::io::Error::from(error))),
+                Err(error) => {
+                    return Err(format!("sending to the peer failed: {}", std::io::Error::from(error)));
+                }
             }
         }
         if self.sent == self.queue.len() {
@@ -135,11 +141,12 @@ impl Peer {
         buf.resize(kept.max(MAX_LEN + PREFIX) + READ, 0);
         buf[..kept].copy_from_slice(&self.input);
         let got = match rustix::net::recv(&self.fd, &mut buf[kept..kept + READ], RecvFlags::DONTWAIT) {
-            Ok((0, _)) => return Err(self.end_of_stream()),
+            Ok((0, _)) | Err(Errno::CONNRESET) => return Err(self.end_of_stream()),
             Ok((got, _)) => got,
             Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
-            Err(Errno::CONNRESET) => return Err(self.end_of_stream()),
-            Err(error) => return Err(format!("reading from the peer failed: {}", std::io::Error::from(error))),
+            Err(error) => {
+                return Err(format!("reading from the peer failed: {}", std::io::Error::from(error)));
+            }
         };
         let data = &buf[..kept + got];
         let used = split(data, sink)?;
@@ -177,7 +184,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn framed(frames: &[Vec<u8>]) -> Vec<u8> {
-        frames.iter().flat_map(|f| (f.len() as u32).to_be_bytes().into_iter().chain(f.iter().copied())).collect()
+        frames
+            .iter()
+            .flat_map(|f| (f.len() as u32).to_be_bytes().into_iter().chain(f.iter().copied()))
+            .collect()
     }
 
     fn pair() -> (StreamPort, std::os::unix::net::UnixStream) {
@@ -251,7 +261,10 @@ mod tests {
         peer.write_all(&[0, 0, 0, 9, 1]).unwrap();
         assert_eq!(read_all(&mut port), Ok(vec![]));
         drop(peer);
-        assert_eq!(read_all(&mut port).unwrap_err(), "the peer closed the connection in the middle of a frame");
+        assert_eq!(
+            read_all(&mut port).unwrap_err(),
+            "the peer closed the connection in the middle of a frame"
+        );
         let (mut port, peer) = pair();
         drop(peer);
         assert_eq!(read_all(&mut port).unwrap_err(), "the peer closed the connection");

@@ -4,8 +4,8 @@ use rustix::io::Errno;
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
 use wirebay_engine::Capabilities;
-use wirebay_wire::{DropReason, Frame, Offload, vnet};
 use wirebay_wire::frame::MAX_LEN;
+use wirebay_wire::{DropReason, Frame, Offload, vnet};
 
 /// The device as its file descriptor, already configured by Python.
 pub struct TapPort {

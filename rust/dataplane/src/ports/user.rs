@@ -43,8 +43,13 @@ pub struct UserPort {
 
 impl UserPort {
     /// The user network on port number `port`.
-    pub fn new(port: usize, options: &UserAdd, service: OwnedFd, registrar: &Registrar) -> Result<Self, Refusal> {
-        if options.prefix > 32 || options.mtu < 576 && options.mtu < 68 {
+    pub fn new(
+        port: usize,
+        options: &UserAdd,
+        service: OwnedFd,
+        registrar: &Registrar,
+    ) -> Result<Self, Refusal> {
+        if options.prefix > 32 || options.mtu < 68 {
             return Err(Refusal::option("the prefix length or the MTU is out of range"));
         }
         let config = Config {
@@ -73,7 +78,13 @@ impl UserPort {
     }
 
     /// A new forward, with its listening or bound socket.
-    pub fn add_forward(&mut self, name: String, proto: Proto, guest: SocketAddrV4, fd: OwnedFd) -> Result<(), Refusal> {
+    pub fn add_forward(
+        &mut self,
+        name: String,
+        proto: Proto,
+        guest: SocketAddrV4,
+        fd: OwnedFd,
+    ) -> Result<(), Refusal> {
         if self.forwards.contains_key(&name) {
             return Err(Refusal::option(format!("there is a forward '{name}' already")));
         }
@@ -113,21 +124,32 @@ impl UserPort {
                     break;
                 }
             }
-        } else if self.net.receive_forward(now, slot, &mut self.outbox).is_err_and(|e| e.kind() != io::ErrorKind::WouldBlock) {
+        } else if self
+            .net
+            .receive_forward(now, slot, &mut self.outbox)
+            .is_err_and(|e| e.kind() != io::ErrorKind::WouldBlock)
+        {
             self.net.drops.count(DropReason::HostRefused);
         }
     }
 
     /// Accept one connection; false when there is none left.
     fn accept(&mut self, now: Time, slot: usize) -> bool {
-        let Some(socket) = self.forwards.values().find(|l| l.slot == slot).and_then(|l| l.socket.as_ref()) else {
+        let Some(socket) = self.forwards.values().find(|l| l.slot == slot).and_then(|l| l.socket.as_ref())
+        else {
             return false;
         };
         match rustix::net::acceptfrom_with(socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
             Ok((fd, from)) => {
                 let client = from.and_then(|a| SocketAddr::try_from(a).ok());
                 let client = client.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 1)));
-                self.net.accept(now, slot, unmapped(client), |host, token| host.adopt(token, fd), &mut self.outbox);
+                self.net.accept(
+                    now,
+                    slot,
+                    unmapped(client),
+                    |host, token| host.adopt(token, fd),
+                    &mut self.outbox,
+                );
                 true
             }
             Err(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE) => self.turn_away(slot),
@@ -150,7 +172,9 @@ impl UserPort {
     pub fn service_ready(&mut self) {
         let mut buf = vec![0; 1 << 16];
         for _ in 0..ACCEPTS {
-            let Ok((len, _)) = rustix::net::recv(&self.service, &mut buf[..], RecvFlags::DONTWAIT) else { break };
+            let Ok((len, _)) = rustix::net::recv(&self.service, &mut buf[..], RecvFlags::DONTWAIT) else {
+                break;
+            };
             if len == 0 {
                 break;
             }

@@ -139,7 +139,14 @@ mod tests {
     fn no_written_form_of_the_loopback_gets_past_the_policy() {
         let mut config = qemu_default();
         config.host_loopback = false;
-        for dst in ["0.0.0.0:80", "0.1.2.3:80", "127.0.0.1:80", "127.255.0.1:80", "224.0.0.1:80", "255.255.255.255:80"] {
+        for dst in [
+            "0.0.0.0:80",
+            "0.1.2.3:80",
+            "127.0.0.1:80",
+            "127.255.0.1:80",
+            "224.0.0.1:80",
+            "255.255.255.255:80",
+        ] {
             assert_eq!(config.target(to(dst), None), Err(DropReason::MartianDestination), "{dst}");
         }
     }
@@ -157,7 +164,10 @@ mod tests {
     fn restrict_lets_nothing_out() {
         let config = Config { restrict: true, ..qemu_default() };
         for dst in ["10.0.2.2:80", "10.0.2.3:53", "192.0.2.1:80"] {
-            assert_eq!(config.target(to(dst), Some("192.0.2.53".parse().unwrap())), Err(DropReason::Restricted));
+            assert_eq!(
+                config.target(to(dst), Some("192.0.2.53".parse().unwrap())),
+                Err(DropReason::Restricted)
+            );
         }
     }
 

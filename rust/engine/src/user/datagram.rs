@@ -9,7 +9,7 @@
 use super::emit::{self, Ends};
 use super::{Config, Forwards};
 use crate::counters::Drops;
-use crate::host::{DatagramKind, Host, Peer};
+use crate::host::{Host, Peer};
 use crate::outbox::Outbox;
 use crate::time::Time;
 use crate::timers::Deadline;
@@ -70,11 +70,6 @@ impl<D> DatagramFlow<D> {
         self.deadline.at = now + if matches!(self.via, Via::Dns(..)) { DNS_IDLE } else { IDLE };
     }
 
-    /// Which socket to open for a flow towards `target`.
-    pub fn kind_for(target: &SocketAddr) -> DatagramKind {
-        if target.is_ipv6() { DatagramKind::Udp6 } else { DatagramKind::Udp4 }
-    }
-
     /// Send a guest's payload out.
     pub fn send<H: Host<Datagram = D>>(
         &mut self,
@@ -132,7 +127,14 @@ pub fn to_guest(out: &mut Outbox, config: &Config, drops: &mut Drops, ends: &End
 }
 
 /// A ping socket's answer is an ICMP message with the kernel's identifier; the guest gets its own back.
-fn echo_to_guest(out: &mut Outbox, config: &Config, drops: &mut Drops, ends: &Ends, from: Ipv4Addr, data: &[u8]) {
+fn echo_to_guest(
+    out: &mut Outbox,
+    config: &Config,
+    drops: &mut Drops,
+    ends: &Ends,
+    from: Ipv4Addr,
+    data: &[u8],
+) {
     let Ok(icmp) = Icmp::parse(data) else { return drops.count(DropReason::IcmpTruncated) };
     if icmp.kind != icmpv4::kind::ECHO_REPLY {
         return drops.count(DropReason::UnknownService);

@@ -1,15 +1,15 @@
 //! Building the frames we send to guests, in place in the [`Outbox`].
 
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Train};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use wirebay_wire::arp::{self, Arp};
+use wirebay_wire::checksum;
 use wirebay_wire::ethernet::{self, Mac, ethertype};
 use wirebay_wire::frame::{Gso, GsoKind, Offload, PartialChecksum};
 use wirebay_wire::icmpv4;
 use wirebay_wire::ipv4::{self, Ipv4Repr, protocol};
 use wirebay_wire::tcp::{self, TcpRepr};
 use wirebay_wire::udp::{self, UdpRepr};
-use wirebay_wire::checksum;
 
 use super::Config;
 
@@ -32,8 +32,15 @@ pub struct Ends {
 fn l3(buf: &mut [u8], config: &Config, our: Ipv4Addr, guest: Ipv4Addr, mac: Mac, proto: u8, len: usize) {
     let src = if config.is_ours(our) { Config::mac_of(our) } else { config.gateway_mac() };
     ethernet::emit(buf, mac, src, ethertype::IPV4);
-    let header =
-        Ipv4Repr { src: our, dst: guest, protocol: proto, ttl: TTL, ident: 0, dont_fragment: true, payload_len: len };
+    let header = Ipv4Repr {
+        src: our,
+        dst: guest,
+        protocol: proto,
+        ttl: TTL,
+        ident: 0,
+        dont_fragment: true,
+        payload_len: len,
+    };
     header.emit(&mut buf[ethernet::HEADER_LEN..]);
 }
 
@@ -74,25 +81,83 @@ pub fn tcp_with<E>(
     l3(buf, config, *ends.our.ip(), *ends.guest.ip(), ends.mac, protocol::TCP, head - L3_LEN + len);
     repr.emit(&mut buf[L3_LEN..]);
     let partial = defer_checksum(&mut buf[L3_LEN..head + len], ends, protocol::TCP, tcp::CHECKSUM_OFFSET);
-    let gso = (len > usize::from(mss)).then_some(Gso { kind: GsoKind::TcpV4, size: mss, header_len: head as u16 });
+    let gso =
+        (len > usize::from(mss)).then_some(Gso { kind: GsoKind::TcpV4, size: mss, header_len: head as u16 });
     out.commit(head + len, Offload { checksum: Some(partial), gso, ..Offload::default() });
     Ok(len)
 }
 
-/// Send a UDP datagram; the caller has checked that it fits the MTU.
+const UDP_HEAD: usize = L3_LEN + udp::HEADER_LEN;
+/// Most datagrams in one super-segment: the least of what kernels take (`UDP_MAX_SEGMENTS`).
+const MOST_CARS: usize = 64;
+/// The longest IPv4 packet.
+const LONGEST: usize = u16::MAX as usize;
+
+/// Send a UDP datagram; the caller has checked that it fits the MTU. Datagrams of one size between the same ends that
+/// follow each other go as one super-segment; a port that cannot take it gets them one by one.
 pub fn udp(out: &mut Outbox, config: &Config, ends: &Ends, payload: &[u8]) {
-    let (head, len) = (L3_LEN + udp::HEADER_LEN, payload.len());
-    let buf = out.reserve(head + len);
-    buf[head..].copy_from_slice(payload);
-    l3(buf, config, *ends.our.ip(), *ends.guest.ip(), ends.mac, protocol::UDP, udp::HEADER_LEN + len);
+    if join_train(out, config, ends, payload) {
+        return;
+    }
+    let len = payload.len();
+    let buf = out.reserve(UDP_HEAD + len);
+    buf[UDP_HEAD..].copy_from_slice(payload);
+    udp_headers(buf, config, ends);
+    out.commit(UDP_HEAD + len, Offload { checksum: Some(UDP_CHECKSUM), ..Offload::default() });
+    if len > 0 {
+        out.start_train(Train { header: UDP_HEAD, size: len, cars: 1 });
+    }
+}
+
+const UDP_CHECKSUM: PartialChecksum =
+    PartialChecksum { start: L3_LEN as u16, offset: udp::CHECKSUM_OFFSET as u16 };
+
+fn udp_headers(frame: &mut [u8], config: &Config, ends: &Ends) {
+    let len = frame.len() - UDP_HEAD;
+    l3(frame, config, *ends.our.ip(), *ends.guest.ip(), ends.mac, protocol::UDP, udp::HEADER_LEN + len);
     let repr = UdpRepr { src_port: ends.our.port(), dst_port: ends.guest.port(), payload_len: len };
-    repr.emit(&mut buf[L3_LEN..]);
-    let partial = defer_checksum(&mut buf[L3_LEN..], ends, protocol::UDP, udp::CHECKSUM_OFFSET);
-    out.commit(head + len, Offload { checksum: Some(partial), ..Offload::default() });
+    repr.emit(&mut frame[L3_LEN..]);
+    defer_checksum(&mut frame[L3_LEN..], ends, protocol::UDP, udp::CHECKSUM_OFFSET);
+}
+
+/// Couple the datagram to the one before, if that has the same ends and size and there is room.
+fn join_train(out: &mut Outbox, config: &Config, ends: &Ends, payload: &[u8]) -> bool {
+    let Some((train, frame)) = out.train() else { return false };
+    let fits = !payload.is_empty()
+        && payload.len() <= train.size
+        && train.cars < MOST_CARS
+        && frame.len() + payload.len() <= LONGEST
+        && is_between(frame, ends);
+    if !fits {
+        return false;
+    }
+    let gso = Gso { kind: GsoKind::Udp, size: train.size as u16, header_len: train.header as u16 };
+    let offload = Offload { checksum: Some(UDP_CHECKSUM), gso: Some(gso), ..Offload::default() };
+    if let Some(frame) = out.couple(payload, payload.len() == train.size, offload) {
+        udp_headers(frame, config, ends);
+    }
+    true
+}
+
+/// Is this UDP frame of ours one between these ends?
+fn is_between(frame: &[u8], ends: &Ends) -> bool {
+    frame[..6] == ends.mac.0
+        && frame[26..30] == ends.our.ip().octets()
+        && frame[30..34] == ends.guest.ip().octets()
+        && frame[L3_LEN..L3_LEN + 2] == ends.our.port().to_be_bytes()
+        && frame[L3_LEN + 2..L3_LEN + 4] == ends.guest.port().to_be_bytes()
 }
 
 /// Send an ICMP echo message; ports in `ends` mean nothing here.
-pub fn icmp_echo(out: &mut Outbox, config: &Config, ends: &Ends, kind: u8, ident: u16, seq: u16, payload: &[u8]) {
+pub fn icmp_echo(
+    out: &mut Outbox,
+    config: &Config,
+    ends: &Ends,
+    kind: u8,
+    ident: u16,
+    seq: u16,
+    payload: &[u8],
+) {
     let (head, len) = (L3_LEN + icmpv4::HEADER_LEN, payload.len());
     let buf = out.reserve(head + len);
     buf[head..].copy_from_slice(payload);
@@ -102,7 +167,14 @@ pub fn icmp_echo(out: &mut Outbox, config: &Config, ends: &Ends, kind: u8, ident
 }
 
 /// Tell the guest why its packet went nowhere. `original` starts at the IPv4 header of the packet.
-pub fn icmp_unreachable(out: &mut Outbox, config: &Config, guest: Ipv4Addr, mac: Mac, code: u8, original: &[u8]) {
+pub fn icmp_unreachable(
+    out: &mut Outbox,
+    config: &Config,
+    guest: Ipv4Addr,
+    mac: Mac,
+    code: u8,
+    original: &[u8],
+) {
     const LARGEST: usize = 576;
     let buf = out.reserve(ethernet::HEADER_LEN + LARGEST);
     let len = icmpv4::emit_error(&mut buf[L3_LEN..], icmpv4::kind::UNREACHABLE, code, 0, original);

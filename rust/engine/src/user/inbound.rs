@@ -135,7 +135,8 @@ impl<H: Host> UserNet<H> {
         let Some(forward) = self.forwards.take_socket(slot) else { return Ok(false) };
         let (guest, mut socket) = forward;
         let mut arrived = Vec::new();
-        let more = self.host.datagram_recv(&mut socket, &mut |peer, data| arrived.push((*peer, data.to_vec())));
+        let more =
+            self.host.datagram_recv(&mut socket, &mut |peer, data| arrived.push((*peer, data.to_vec())));
         self.forwards.put_socket(slot, socket);
         for (peer, data) in arrived {
             if let Err(reason) = self.forward_datagram(now, slot, guest, peer, &data, out) {

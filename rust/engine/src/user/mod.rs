@@ -160,10 +160,9 @@ impl<H: Host> UserNet<H> {
     pub fn host_event(&mut self, now: Time, token: Token, ready: Readiness, out: &mut Outbox) {
         match self.flows.get(token) {
             Some(Flow::Tcp(_)) => self.tcp_event(now, token, ready, out),
-            Some(Flow::Datagram(flow)) if ready.readable || ready.error => {
-                if !std::mem::replace(&mut flow.queued, true) {
-                    self.to_run.push_back(token);
-                }
+            Some(Flow::Datagram(flow)) if (ready.readable || ready.error) && !flow.queued => {
+                flow.queued = true;
+                self.to_run.push_back(token);
             }
             _ => {}
         }

@@ -268,7 +268,12 @@ impl<H: Host> UserNet<H> {
     }
 
     /// The mapping for a datagram that belongs to no exact flow: found or made.
-    fn mapping(&mut self, now: Time, exact: Key, ends: &Ends) -> Result<(Token, Option<SocketAddr>), DropReason> {
+    fn mapping(
+        &mut self,
+        now: Time,
+        exact: Key,
+        ends: &Ends,
+    ) -> Result<(Token, Option<SocketAddr>), DropReason> {
         let target = self.config.target(ends.our, self.resolvers.first().copied())?;
         let is_dns = exact.protocol == protocol::UDP && *ends.our.ip() == self.config.dns;
         let key = if is_dns { exact } else { Key { our: ANY, ..exact } };
@@ -310,7 +315,12 @@ fn answers_with_reset(reason: DropReason) -> bool {
     use DropReason as R;
     matches!(
         reason,
-        R::Restricted | R::HostLoopbackForbidden | R::UnknownService | R::NoResolver | R::HostRefused | R::FlowTableFull
+        R::Restricted
+            | R::HostLoopbackForbidden
+            | R::UnknownService
+            | R::NoResolver
+            | R::HostRefused
+            | R::FlowTableFull
             | R::DescriptorsExhausted
     )
 }

@@ -171,7 +171,7 @@ pub struct TcpFlow<S> {
     probes: u8,
     loss: Loss,
     rtt: Rtt,
-    backlog: Option<Box<VecDeque<u8>>>,
+    backlog: VecDeque<u8>,
     /// Since when the running timer of the handshake, the oldest segment in flight or the shut window counts.
     since: Time,
     heard: Time,
@@ -205,7 +205,7 @@ impl<S> TcpFlow<S> {
             probes: 0,
             loss: Loss::default(),
             rtt: Rtt::default(),
-            backlog: None,
+            backlog: VecDeque::new(),
             since: now,
             heard: now,
         }
@@ -233,7 +233,7 @@ impl<S> TcpFlow<S> {
 
     /// Bytes received from the guest that wait for the host socket.
     pub fn backlog_len(&self) -> usize {
-        self.backlog.as_ref().map_or(0, |b| b.len())
+        self.backlog.len()
     }
 
     /// What an answer to the guest's SYN acknowledges.

@@ -66,7 +66,8 @@ pub fn advertise(ack: u32, edge: u32, window: u32, scale: u8) -> (u16, u32) {
 /// Acknowledge now, soon or not at all?
 pub fn when(intake: &Intake) -> Ack {
     let offer = window(intake.room, intake.waiting);
-    let reopens = intake.window_left < intake.mss.saturating_mul(2).min(OVERSHOOT) && offer > intake.window_left;
+    let reopens =
+        intake.window_left < intake.mss.saturating_mul(2).min(OVERSHOOT) && offer > intake.window_left;
     match intake.unacknowledged {
         _ if reopens => Ack::Now,
         0 => Ack::No,
@@ -79,8 +80,14 @@ pub fn when(intake: &Intake) -> Ack {
 mod tests {
     use super::*;
 
-    const BUSY: Intake =
-        Intake { unacknowledged: 64_240, room: 1 << 20, waiting: 0, window_left: 1 << 20, mss: 1460, interactive: false };
+    const BUSY: Intake = Intake {
+        unacknowledged: 64_240,
+        room: 1 << 20,
+        waiting: 0,
+        window_left: 1 << 20,
+        mss: 1460,
+        interactive: false,
+    };
 
     #[test]
     fn bulk_is_acknowledged_at_the_end_of_each_batch() {

@@ -51,13 +51,11 @@ impl<S> TcpFlow<S> {
             return Verdict::Keep;
         }
         self.accept_ack(cx, seg);
-        match self.accept_payload(cx, seg) {
-            Ok(()) => self.farewell(cx),
-            Err(_) => {
-                cx.drops.count(DropReason::HostSendFailed);
-                self.reset_guest(cx)
-            }
+        if self.accept_payload(cx, seg).is_ok() {
+            return self.farewell(cx);
         }
+        cx.drops.count(DropReason::HostSendFailed);
+        self.reset_guest(cx)
     }
 
     fn on_reset<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>, seg: &Tcp<'_>) -> Verdict {
@@ -188,7 +186,7 @@ impl<S> TcpFlow<S> {
             return Ok(0);
         }
         let mut taken = 0;
-        if self.backlog.is_none() {
+        if self.backlog.is_empty() {
             taken = would_block_is_zero(cx.host.tcp_send(&mut self.socket, data))?;
         }
         let rest = &data[taken..];
@@ -198,7 +196,7 @@ impl<S> TcpFlow<S> {
         }
         if kept > 0 {
             *cx.budget -= kept;
-            self.backlog.get_or_insert_default().extend(&rest[..kept]);
+            self.backlog.extend(&rest[..kept]);
         }
         self.rcv_nxt = self.rcv_nxt.wrapping_add((taken + kept) as u32);
         self.one_way = self.one_way.saturating_add(1);
@@ -207,7 +205,7 @@ impl<S> TcpFlow<S> {
 
     /// The host socket has room again.
     pub fn writable<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>) -> Verdict {
-        if self.state != State::Open || self.backlog.is_none() {
+        if self.state != State::Open || self.backlog.is_empty() {
             return Verdict::Keep;
         }
         match self.drain(cx) {
@@ -225,7 +223,7 @@ impl<S> TcpFlow<S> {
     }
 
     fn drain<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>) -> io::Result<usize> {
-        let Some(backlog) = self.backlog.as_deref_mut() else { return Ok(0) };
+        let backlog = &mut self.backlog;
         let mut drained = 0;
         while !backlog.is_empty() {
             let taken = would_block_is_zero(cx.host.tcp_send(&mut self.socket, first_piece(backlog)))?;
@@ -237,14 +235,15 @@ impl<S> TcpFlow<S> {
         }
         *cx.budget += drained;
         if backlog.is_empty() {
-            self.backlog = None;
+            // An idle flow keeps no memory for it.
+            *backlog = VecDeque::new();
         }
         Ok(drained)
     }
 
     /// After the guest's FIN and the last byte before it: end the host's stream too.
     fn finish_host<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>) {
-        if self.is(GUEST_FIN) && !self.is(GUEST_FIN_DONE) && self.backlog.is_none() {
+        if self.is(GUEST_FIN) && !self.is(GUEST_FIN_DONE) && self.backlog.is_empty() {
             cx.host.tcp_shutdown(&mut self.socket);
             self.set(GUEST_FIN_DONE);
         }

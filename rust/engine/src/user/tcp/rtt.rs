@@ -8,17 +8,11 @@ const MIN: u32 = 200_000;
 const MAX: u32 = 60_000_000;
 
 /// The estimator; all values in microseconds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Rtt {
     smoothed: u32,
     variation: u32,
     sample: Option<(u32, Time)>,
-}
-
-impl Default for Rtt {
-    fn default() -> Self {
-        Rtt { smoothed: 0, variation: 0, sample: None }
-    }
 }
 
 impl Rtt {

@@ -58,7 +58,8 @@ impl<S> TcpFlow<S> {
     }
 
     fn space(&self) -> u32 {
-        let limit = if self.loss.cwnd > 0 { self.loss.cwnd.min(self.guest_window) } else { self.guest_window };
+        let limit =
+            if self.loss.cwnd > 0 { self.loss.cwnd.min(self.guest_window) } else { self.guest_window };
         limit.saturating_sub(self.in_flight())
     }
 
@@ -73,12 +74,19 @@ impl<S> TcpFlow<S> {
     }
 
     /// Peek up to `len` bytes at sequence number `seq` and send them.
-    fn send_from_queue<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>, seq: u32, len: usize) -> io::Result<usize> {
+    fn send_from_queue<H: Host<Tcp = S>>(
+        &mut self,
+        cx: &mut Cx<'_, H>,
+        seq: u32,
+        len: usize,
+    ) -> io::Result<usize> {
         let window = self.promise(cx);
         let repr = self.repr(seq, ACK, window);
         let (socket, host) = (&mut self.socket, &mut *cx.host);
         let offset = seq.wrapping_sub(self.una) as usize;
-        emit::tcp_with(cx.out, cx.config, &self.ends, &repr, len, self.mss, |buf| host.tcp_peek(socket, offset, buf))
+        emit::tcp_with(cx.out, cx.config, &self.ends, &repr, len, self.mss, |buf| {
+            host.tcp_peek(socket, offset, buf)
+        })
     }
 
     fn sent<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>, len: u32, asked: u32) -> Pumped {

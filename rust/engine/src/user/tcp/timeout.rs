@@ -10,14 +10,14 @@ use wirebay_wire::DropReason;
 use wirebay_wire::tcp::flags::ACK;
 
 /// A connect that the host's kernel has not ended after this long is given up.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(180);
+pub const CONNECT_TIMEOUT: Duration = Duration::from_mins(3);
 /// SYN and SYN-ACK are sent this often again, with doubling pauses from one second: 63 seconds in all.
 pub const HANDSHAKE_RETRIES: u8 = 5;
 /// Data is sent this often again before the guest counts as gone.
 pub const DATA_RETRIES: u8 = 12;
 /// A guest with a shut window that has not answered a probe for this long counts as gone.
 pub const PROBE_PATIENCE: Duration = Duration::from_mins(10);
-/// A connection without a sound from the guest for this long is probed (the kernel's tcp_keepalive_time) ...
+/// A connection without a sound from the guest for this long is probed (the kernel's `tcp_keepalive_time`) ...
 pub const KEEPALIVE_IDLE: Duration = Duration::from_hours(2);
 /// ... this often ...
 pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(75);
@@ -30,7 +30,9 @@ impl<S> TcpFlow<S> {
         let at = match self.state {
             State::Connecting => self.since + CONNECT_TIMEOUT,
             State::SynReceived | State::SynSent => self.since + Duration::from_secs(1 << self.loss.retries),
-            State::Open if self.in_flight() > 0 || self.is(BLOCKED) => self.since + self.rtt.timeout(self.loss.retries),
+            State::Open if self.in_flight() > 0 || self.is(BLOCKED) => {
+                self.since + self.rtt.timeout(self.loss.retries)
+            }
             State::Open => self.heard + KEEPALIVE_IDLE + KEEPALIVE_INTERVAL * u32::from(self.probes),
         };
         let soon = if self.is(ACK_SOON) { self.deadline.at.min(now + policy::DELAY) } else { Time::NEVER };
@@ -66,7 +68,11 @@ impl<S> TcpFlow<S> {
         }
         self.loss.retries += 1;
         self.since = cx.now;
-        if self.state == State::SynSent { self.call_guest(cx) } else { self.send_syn_ack(cx) }
+        if self.state == State::SynSent {
+            self.call_guest(cx);
+        } else {
+            self.send_syn_ack(cx);
+        }
         Verdict::Keep
     }
 
