@@ -21,8 +21,14 @@ def setns(fd: int, nstype: int) -> None:
 def bind_mount(source: str, target: str) -> None:
     """mount(2) with MS_BIND. Raises OSError."""
 
+def mount_tmpfs(target: str) -> None:
+    """mount(2) of an empty tmpfs (nosuid, nodev, noexec) over a directory. Raises OSError."""
+
+def detach_mount(target: str) -> None:
+    """umount2(2) with MNT_DETACH: what is mounted from it elsewhere lives on. Raises OSError."""
+
 def make_mounts_private() -> None:
-    """Make every mount of this namespace private, recursively, so that nothing leaks to the host. Raises OSError."""
+    """Make every mount of this namespace private, recursively: nothing leaks to the host. Raises OSError."""
 
 def set_parent_death_signal(sig: int) -> None:
-    """prctl(PR_SET_PDEATHSIG): the kernel sends `sig` to this process when its parent dies. Raises OSError."""
+    """prctl(PR_SET_PDEATHSIG): the kernel sends `sig` here when the parent dies. Raises OSError."""

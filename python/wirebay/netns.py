@@ -48,6 +48,8 @@ CLONE_FLAGS = CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS
 NS_GET_USERNS = 0xB701
 
 RESOLV_CONF = "/etc/resolv.conf"
+# A directory that every system has (FHS 3.0) and that nothing needs while the namespace is set up.
+COVERED = "/mnt"
 NOT_EXECUTABLE, NOT_FOUND = 126, 127  # exit statuses, as shells give them
 
 _REMEDIES = {
@@ -185,23 +187,25 @@ def map_one(uid: int, gid: int, pid: str = "self") -> None:
     _write(f"/proc/{pid}/gid_map", f"0 {gid} 1\n")
 
 
-def mount_resolv_conf(dns: IPv4Address, path: str = RESOLV_CONF) -> None:
-    """Put a file that names `dns` over resolv.conf, in this mount namespace only; warns where that fails."""
-    import tempfile
+def mount_resolv_conf(dns: IPv4Address, path: str = RESOLV_CONF, place: str = COVERED) -> None:
+    """Put a file that names `dns` over resolv.conf, in this mount namespace only; warns where that fails.
 
-    target, text = Path(path).resolve(), f"nameserver {dns}\n"
-    fd, source = tempfile.mkstemp(prefix="wirebay-")
+    The file lives in a tmpfs over `place` that is detached at once; the bind mount keeps it. So no way out,
+    however sudden, leaves a file on the host.
+    """
+    target = Path(path).resolve()
     try:
-        os.fchmod(fd, 0o644)  # programs inside may run as other users
-        os.write(fd, text.encode())
-        os.close(fd)
-        _core.bind_mount(source, str(target))
-    except FileNotFoundError:
-        # There is none; or it was deleted after it was mounted, as ours is for a `wirebay ns` inside another.
-        if not target.exists() or target.read_text() != text:
-            os.write(2, f"wirebay: warning: {path} cannot be replaced inside; name {dns} there\n".encode())
-    finally:
-        Path(source).unlink()  # the mount keeps the file
+        _core.mount_tmpfs(place)
+        try:
+            source = Path(place, "resolv.conf")
+            source.write_text(f"nameserver {dns}\n")
+            source.chmod(0o644)  # programs inside may run as other users
+            _core.bind_mount(str(source), str(target))
+        finally:
+            _core.detach_mount(place)
+    except OSError as error:
+        warning = f"wirebay: warning: {path} cannot be replaced inside: {error.strerror}; name {dns} there\n"
+        os.write(2, warning.encode())
 
 
 def _guest_main(channel: Channel, command: Sequence[str], guest: GuestConfig, whole_range: bool) -> int:

@@ -181,12 +181,12 @@ class Network:
 
     async def stats(self) -> dict[str, Any]:
         """The worker's counters: `{"ports": {ID: {"kind", "hub", "rx_frames", ...}}}` (docs/protocol.md)."""
-        names = list(self._ports)
+        worker, names = self.worker, list(self._ports)
         ports: dict[str, Any] = {}
-        for start in range(0, len(names), STATS_PORTS):
-            # In portions: one reply of the worker has a limit.
-            portion = names[start : start + STATS_PORTS]
-            ports |= (await self.worker.call("stats", ports=portion))["ports"]
+        # In portions: one reply of the worker has a limit.
+        for start in range(0, max(1, len(names)), STATS_PORTS):
+            reply = await worker.call("stats", ports=names[start : start + STATS_PORTS])
+            ports |= reply.get("ports", {})
         return {"ports": ports}
 
     async def failed(self) -> str:

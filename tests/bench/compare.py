@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -19,13 +18,13 @@ from typing import Any
 
 from tests.bench.measure import Plan, Result, measure
 from tests.bench.peers import PEERS, NotInstalled, Peer, by_name
+from tests.bench.processes import raise_descriptor_limit
 from tests.bench.report import METRICS, medians, ratio, render
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    raise_descriptor_limit()
     peers, missing = _present(options.peer or [peer.name for peer in PEERS], options.root)
     report: dict[str, Any] = {"host": _host(), "missing": missing, "mtu": {}}
     for mtu in options.mtu:
@@ -90,6 +89,10 @@ def _rounds(peers: Sequence[Peer], plan: Plan, count: int) -> dict[str, list[Res
             for name, fault in result.faults.items():
                 print(f"  {name}: {fault}", file=sys.stderr, flush=True)
     return results
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _print(mtu: int, rounds: dict[str, list[Result]]) -> dict[str, Any]:

@@ -122,9 +122,10 @@ class Probe:
     def datagrams(self, name: str, *words: str) -> Values:
         """UDP by iperf3, as fast as the sender can: what arrived, in Gbit/s."""
         end = self._iperf(("--udp", "--bitrate", "0", "--length", str(UDP_PAYLOAD), *words))
-        total = end.get("sum_received") or end["sum"]
-        arrived = 1.0 if "sum_received" in end else 1 - total.get("lost_percent", 0.0) / 100
-        return {name: total["bits_per_second"] * arrived / 1e9}
+        if "sum_received" in end:
+            return {name: end["sum_received"]["bits_per_second"] / 1e9}
+        # An older iperf3 gives one sum, of what was sent.
+        return {name: end["sum"]["bits_per_second"] * (1 - end["sum"]["lost_percent"] / 100) / 1e9}
 
     def rate(self, mode: str) -> Values:
         """Transactions per second of one connection's worth of nettool, and their 99th percentile in us."""

@@ -35,7 +35,9 @@ enum {
     BACKLOG = 4096,
     EVENTS = 256,
     MAX_SAMPLES = 8 << 20,
-    HELD_REPLY_SECONDS = 10,
+    HELD_CONNECT_SECONDS = 3, /* for one connection */
+    HELD_FAILURES = 10,       /* then the rest is not tried */
+    HELD_REPLY_SECONDS = 20,  /* for all answers together */
     FRAME_MAX = 69632,
     RELAY_BUFFER = 1 << 20,
     RELAY_BATCH = 256 << 10,
@@ -226,24 +228,51 @@ static int connect_request_close(double seconds) {
 
 /* ---- hold ---- */
 
-static int hold(int count) {
-    int *fds = calloc(count, sizeof *fds);
+static int dial_patiently(void) {
+    struct timeval limit = {HELD_CONNECT_SECONDS, 0};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit); /* connect obeys it too */
+    if (fd >= 0 && connect(fd, (void *)&target, sizeof target) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+static int connect_many(int *fds, int count) {
+    int connected = 0;
+    for (int i = 0, failures = 0; i < count && failures < HELD_FAILURES; i++) {
+        fds[connected] = dial_patiently();
+        if (fds[connected] >= 0)
+            connected++;
+        else
+            failures++;
+    }
+    return connected;
+}
+
+static int count_answers(const int *fds, int count) {
     int answered = 0;
     char byte = 'x';
-    double start = now();
+    double end = now() + HELD_REPLY_SECONDS;
+    for (int i = 0; i < count; i++)
+        if (write(fds[i], &byte, 1) != 1)
+            fprintf(stderr, "nettool: connection %d broke\n", i);
     for (int i = 0; i < count; i++) {
-        fds[i] = dial(SOCK_STREAM);
-        if (fds[i] >= 0)
-            set_receive_timeout(fds[i], HELD_REPLY_SECONDS);
+        struct pollfd reply = {fds[i], POLLIN, 0};
+        double left = end - now();
+        if (poll(&reply, 1, left > 0 ? left * 1000 : 0) > 0)
+            answered += read(fds[i], &byte, 1) == 1;
     }
-    for (int i = 0; i < count; i++)
-        if (fds[i] >= 0 && write(fds[i], &byte, 1) != 1) {
-            close(fds[i]);
-            fds[i] = -1;
-        }
-    for (int i = 0; i < count; i++)
-        answered += fds[i] >= 0 && read(fds[i], &byte, 1) == 1;
-    printf("{\"answered\": %d, \"asked\": %d, \"seconds\": %.2f}\n", answered, count, now() - start);
+    return answered;
+}
+
+static int hold(int count) {
+    int *fds = calloc(count, sizeof *fds);
+    double start = now();
+    char byte;
+    int connected = connect_many(fds, count);
+    int answered = count_answers(fds, connected);
+    printf("{\"answered\": %d, \"connected\": %d, \"seconds\": %.2f}\n", answered, connected, now() - start);
     fflush(stdout);
     while (read(STDIN_FILENO, &byte, 1) > 0)
         ;

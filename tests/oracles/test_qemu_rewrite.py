@@ -1,4 +1,4 @@
-"""Rewritten command lines against the real QEMU: taken without complaint, and the guest sees the same cards."""
+"""Rewritten command lines and the real QEMU: it takes them, and the guest sees the same cards."""
 
 from __future__ import annotations
 

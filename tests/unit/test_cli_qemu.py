@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
 import shlex
 import signal
 import subprocess
 import sys
+import termios
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -58,13 +61,16 @@ class Network:
         await asyncio.Event().wait()
 
 import wirebay
-wirebay._core = module("wirebay._core", set_parent_death_signal=lambda number: ctypes.CDLL(None).prctl(1, int(number)))
+def set_parent_death_signal(number):
+    ctypes.CDLL(None).prctl(1, int(number))
+
+wirebay._core = module("wirebay._core", set_parent_death_signal=set_parent_death_signal)
 module("wirebay.network", Network=Network)
 from wirebay.cli import main
 sys.exit(main(sys.argv[1:]))
 """
 
-# Writes down its arguments, says that it is ready, and exits with the status in $STATUS, or with 40 and the signal.
+# Writes down its arguments, and exits with the status in $STATUS; or waits, and exits with 40 and the signal.
 FAKE_QEMU = f"""#!{sys.executable}
 import json, os, signal, sys
 with open(os.environ["LOG"], "a") as file:
@@ -75,6 +81,21 @@ for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
     signal.signal(number, lambda number, frame: sys.exit(40 + number))
 print("ready", flush=True)
 signal.pause()
+"""
+
+# Exits with 50 and the number of SIGINTs it got.
+COUNTING_QEMU = f"""#!{sys.executable}
+import signal, sys
+count = 0
+def interrupt(number, frame):
+    global count
+    count += 1
+    print("interrupted", flush=True)
+signal.signal(signal.SIGINT, interrupt)
+signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(50 + count))
+print("ready", flush=True)
+while True:
+    signal.pause()
 """
 
 
@@ -92,7 +113,11 @@ class Bench:
         self.driver = place / "driver.py"
         self.driver.write_text(textwrap.dedent(DRIVER))
 
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, terminal: int | None = None, **environment: str
+    ) -> subprocess.Popen[str]:
+        """Start the command, in a session of its own with `terminal` as the one that sends it a Ctrl-C."""
+        control = None if terminal is None else lambda: fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
         return subprocess.Popen(
             [sys.executable, str(self.driver), "qemu", *arguments],
             env={
@@ -106,10 +131,11 @@ class Bench:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=control,
         )
 
     def run(self, *arguments: str, **environment: str) -> tuple[int, str, str]:
-        process = self.start(*arguments, **environment)
+        process = self.start(*arguments, terminal=None, **environment)
         stdout, stderr = process.communicate(timeout=30)
         return process.returncode, stdout, stderr
 
@@ -164,14 +190,24 @@ def test_a_signal_ends_qemu_and_leaves_nothing_behind(bench: Bench, number: sign
     assert bench.log[-1] == ["closed"]
 
 
-def test_a_ctrl_c_that_reaches_both_is_no_worse(bench: Bench) -> None:
-    process = bench.start("--", "qemu-system-x86_64")
+def test_a_ctrl_c_reaches_qemu_once(bench: Bench) -> None:
+    bench.qemu.write_text(COUNTING_QEMU)
+    keyboard, terminal = pty.openpty()
+    process = bench.start("--", "qemu-system-x86_64", terminal=terminal)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
-    os.killpg(process.pid, signal.SIGINT)
+    # Held still until QEMU is done with the first one: two that come together count as one.
+    process.send_signal(signal.SIGSTOP)
+    os.waitpid(process.pid, os.WUNTRACED)
+    os.write(keyboard, b"\x03")
+    assert process.stdout.readline() == "interrupted\n"
+    process.send_signal(signal.SIGTERM)  # passed on after the SIGINT, if that was passed on
+    process.send_signal(signal.SIGCONT)
     _, stderr = process.communicate(timeout=30)
-    assert (process.returncode, stderr) == (40 + signal.SIGINT, "")
+    assert (process.returncode, stderr) == (51, "")
     assert list(bench.runtime.iterdir()) == []
+    os.close(keyboard)
+    os.close(terminal)
 
 
 def test_when_the_network_fails_qemu_is_ended(bench: Bench) -> None:
@@ -197,8 +233,10 @@ def test_a_wrong_option_starts_nothing(bench: Bench) -> None:
     [
         (
             "qemu-system-aarch64-x",
-            "Could not start 'qemu-system-aarch64-x': No such file or directory; "
-            "on Debian it is in the package qemu-system-misc",
+            (
+                "Could not start 'qemu-system-aarch64-x': No such file or directory; "
+                "on Debian it is in the package qemu-system-misc"
+            ),
         ),
         ("./qemu-system-arm", "Could not start './qemu-system-arm': No such file or directory"),
         ("no-such-emulator", "Could not start 'no-such-emulator': No such file or directory"),

@@ -53,29 +53,30 @@ def test_a_command_starts_with_the_usual_answer_to_sigpipe() -> None:
 
 
 class Mounts:
-    """What was bound where, and what it said at that moment."""
+    """Stands in for the mounts: what was bound where, what it said then, and what is mounted and detached."""
 
-    def __init__(self) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seen: list[tuple[str, str, int]] = []
-        self.sources: list[Path] = []
+        self.calls: list[tuple[str, str]] = []
+        monkeypatch.setattr(_core, "bind_mount", self.bind)
+        monkeypatch.setattr(_core, "mount_tmpfs", lambda place: self.calls.append(("tmpfs", place)))
+        monkeypatch.setattr(_core, "detach_mount", lambda place: self.calls.append(("detach", place)))
 
     def bind(self, source: str, target: str) -> None:
         path = Path(source)
         self.seen.append((target, path.read_text(), path.stat().st_mode & 0o777))
-        self.sources.append(path)
 
 
-def test_resolv_conf_is_covered_at_its_real_path_and_no_file_stays(
+def test_resolv_conf_is_covered_at_its_real_path_from_a_file_system_that_goes_at_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    mounts = Mounts()
-    monkeypatch.setattr(_core, "bind_mount", mounts.bind)
-    real, link = tmp_path / "stub-resolv.conf", tmp_path / "resolv.conf"
+    mounts = Mounts(monkeypatch)
+    real, link = tmp_path / "stub-resolv.conf", tmp_path / "link.conf"
     real.write_text("nameserver 127.0.0.53\n")
     link.symlink_to(real)
-    netns.mount_resolv_conf(DNS, str(link))
+    netns.mount_resolv_conf(DNS, str(link), str(tmp_path))
     assert mounts.seen == [(str(real), "nameserver 10.0.2.3\n", 0o644)]
-    assert not mounts.sources[0].exists()
+    assert mounts.calls == [("tmpfs", str(tmp_path)), ("detach", str(tmp_path))]
 
 
 def test_a_resolv_conf_that_cannot_be_covered_is_warned_about(
@@ -84,16 +85,13 @@ def test_a_resolv_conf_that_cannot_be_covered_is_warned_about(
     def refuse(*_: str) -> None:
         raise FileNotFoundError(errno.ENOENT, "No such file or directory")
 
+    mounts = Mounts(monkeypatch)
     monkeypatch.setattr(_core, "bind_mount", refuse)
-    path = tmp_path / "resolv.conf"
-    netns.mount_resolv_conf(DNS, str(path))
-    path.write_text("nameserver 192.0.2.1\n")
-    netns.mount_resolv_conf(DNS, str(path))
-    warning = f"wirebay: warning: {path} cannot be replaced inside; name 10.0.2.3 there\n"
-    assert capfd.readouterr().err == warning * 2
-    path.write_text("nameserver 10.0.2.3\n")
-    netns.mount_resolv_conf(DNS, str(path))
-    assert capfd.readouterr().err == ""
+    path = tmp_path / "missing.conf"
+    netns.mount_resolv_conf(DNS, str(path), str(tmp_path))
+    why = "cannot be replaced inside: No such file or directory; name 10.0.2.3 there"
+    assert capfd.readouterr().err == f"wirebay: warning: {path} {why}\n"
+    assert mounts.calls[-1] == ("detach", str(tmp_path))
 
 
 @pytest.fixture

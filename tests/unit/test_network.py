@@ -257,7 +257,7 @@ async def test_events_about_unknown_ports_are_ignored() -> None:
     async with lab() as (network, fake):
         fake.send({"event": "stream_closed", "port": "nobody", "reason": "x"})
         fake.send({"event": "of a later version"})
-        assert await network.stats() == {}
+        assert await network.stats() == {"ports": {}}
 
 
 async def test_a_network_outside_its_context_says_so() -> None:

@@ -180,7 +180,7 @@ WITH_FD = "ifname=, script=, downscript=, vnet_hdr= are invalid with fd=/fds=/he
         ("br=br0", "option 'br' of the tap network is not served by this version of wirebay"),
         (
             "script=/etc/qemu-ifup",
-            "a value other than 'no' for option 'script' of the tap network is not served by this version of wirebay",
+            "option 'script=/etc/qemu-ifup' of the tap network is not served by this version of wirebay",
         ),
     ],
 )

@@ -51,26 +51,37 @@ def refusal(line: str) -> str:
         ("-nic user,model=a,,b,model=c,,d", f"{stream('wirebay0')} -net nic,netdev=wirebay0,model=c,,d"),
         (
             "-nic user -nic user,model=e1000",
-            f"{stream('wirebay0')} -net nic,netdev=wirebay0 "
-            f"{stream('wirebay1', 1)} -net nic,netdev=wirebay1,model=e1000",
+            (
+                f"{stream('wirebay0')} -net nic,netdev=wirebay0 "
+                f"{stream('wirebay1', 1)} -net nic,netdev=wirebay1,model=e1000"
+            ),
         ),
         ("-nic none -nic user", f"-nic none {stream('wirebay0')} -net nic,netdev=wirebay0"),
         # -nic where the order of the cards matters
         (
             "-nic tap,ifname=t0 -nic user,model=e1000,mac=52:54:00:00:00:01",
-            f"-nic tap,ifname=t0 {stream('wirebay0')} -netdev hubport,id=wirebay1,hubid=1,netdev=wirebay0 "
-            "-nic hubport,hubid=1,model=e1000,mac=52:54:00:00:00:01",
+            (
+                f"-nic tap,ifname=t0 {stream('wirebay0')} "
+                "-netdev hubport,id=wirebay1,hubid=1,netdev=wirebay0 "
+                "-nic hubport,hubid=1,model=e1000,mac=52:54:00:00:00:01"
+            ),
         ),
         (
             "-nic user -nic user -nic hubport,hubid=1 -netdev '{\"hubid\": 2}'",
-            f"{stream('wirebay0')} -netdev hubport,id=wirebay1,hubid=3,netdev=wirebay0 -nic hubport,hubid=3 "
-            f"{stream('wirebay2', 1)} -netdev hubport,id=wirebay3,hubid=4,netdev=wirebay2 -nic hubport,hubid=4 "
-            "-nic hubport,hubid=1 -netdev '{\"hubid\": 2}'",
+            (
+                f"{stream('wirebay0')} -netdev hubport,id=wirebay1,hubid=3,netdev=wirebay0 "
+                "-nic hubport,hubid=3 "
+                f"{stream('wirebay2', 1)} -netdev hubport,id=wirebay3,hubid=4,netdev=wirebay2 "
+                "-nic hubport,hubid=4 "
+                "-nic hubport,hubid=1 -netdev '{\"hubid\": 2}'"
+            ),
         ),
         (
             "-net nic -nic user",
-            f"-net nic {stream('wirebay0')} -netdev hubport,id=wirebay1,hubid=1,netdev=wirebay0 "
-            "-nic hubport,hubid=1",
+            (
+                f"-net nic {stream('wirebay0')} -netdev hubport,id=wirebay1,hubid=1,netdev=wirebay0 "
+                "-nic hubport,hubid=1"
+            ),
         ),
         ("-nic user -net nic", f"{stream('wirebay0')} -net nic,netdev=wirebay0 -net nic"),
         # -net
@@ -80,8 +91,10 @@ def refusal(line: str) -> str:
         ),
         (
             "-net user,id=n -net user",
-            f"{stream('n')} -netdev hubport,id=wirebay0,hubid=0,netdev=n "
-            f"{stream('wirebay1', 1)} -netdev hubport,id=wirebay2,hubid=0,netdev=wirebay1",
+            (
+                f"{stream('n')} -netdev hubport,id=wirebay0,hubid=0,netdev=n "
+                f"{stream('wirebay1', 1)} -netdev hubport,id=wirebay2,hubid=0,netdev=wirebay1"
+            ),
         ),
         # the default network
         ("", f"{stream('wirebay0')} -net nic,netdev=wirebay0"),

@@ -4,8 +4,7 @@
 runs, SIGTERM and SIGHUP end the command through all its clean-up; from then on they go to the child, and the
 command ends after it. Signals that whoever started us had ignored (nohup) stay ignored.
 
-A Ctrl-C at the terminal reaches the child by itself too, so it may get SIGINT twice. Which of the two ways it
-came cannot be told, and a SIGINT sent to us alone must arrive.
+A Ctrl-C at the terminal reaches the child by itself, since it is in our process group; it is not passed on.
 """
 
 from __future__ import annotations
@@ -16,10 +15,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from wirebay.cli.signals import Signals
 from wirebay.errors import HostError
 
 FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
@@ -53,7 +53,9 @@ async def _cancelled_by_signals(main: Coroutine[Any, Any, int]) -> int:
             task.cancel()
         received.append(number)
 
-    _on_signals((signal.SIGTERM, signal.SIGHUP), stop)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            asyncio.get_running_loop().add_signal_handler(number, stop, number)
     try:
         return await task
     except asyncio.CancelledError:
@@ -94,14 +96,14 @@ def spawn(
 async def supervise(pid: int, network: FailingNetwork, what: str) -> int:
     """Wait for the child process `pid` and return its exit status, 128 + n for one that signal n ended.
 
-    SIGTERM, SIGHUP and SIGINT are passed on to it, and have no effect on us any more even after this returns:
-    what is left to do then is to clean up. If `network` fails first, that is told on standard error, where
-    `what` names the child; the child is ended, with SIGTERM, after three seconds with SIGKILL, and the result
-    is 1.
+    SIGTERM, SIGHUP and SIGINT are passed on to it unless the terminal sent them to it as well, and have no
+    effect on us any more even after this returns: what is left to do then is to clean up.
+
+    If `network` fails first, that is told on standard error, where `what` names the child; the child is
+    ended, with SIGTERM, after three seconds with SIGKILL, and the result is 1.
     """
-    with _Child(pid) as child:
+    with _Child(pid) as child, Signals(FORWARDED, child.pass_on):
         failure = asyncio.ensure_future(network.failed())
-        _on_signals(FORWARDED, child.send)
         try:
             either: list[asyncio.Future[Any]] = [child.ended, failure]
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -120,6 +122,7 @@ class _Child:
     def __init__(self, pid: int) -> None:
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[int] = self._loop.create_future()
+        self._pid = pid
         self._pidfd = os.pidfd_open(pid)
         self._loop.add_reader(self._pidfd, self._reap)
 
@@ -137,6 +140,17 @@ class _Child:
         if not self.ended.done():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 signal.pidfd_send_signal(self._pidfd, number)
+
+    def pass_on(self, number: int, from_terminal: bool) -> None:
+        """Send it a signal that we got, unless it got the same one."""
+        if not (from_terminal and self._is_in_our_group()):
+            self.send(number)
+
+    def _is_in_our_group(self) -> bool:
+        try:
+            return os.getpgid(self._pid) == os.getpgrp()
+        except ProcessLookupError:
+            return False
 
     async def end(self) -> None:
         """See to it that the child has ended, by and by with force."""
@@ -157,10 +171,3 @@ class _Child:
             self.ended.set_result(STATUS_LOST)
         else:
             self.ended.set_result(end.si_status if end.si_code == os.CLD_EXITED else 128 + end.si_status)
-
-
-def _on_signals(numbers: Sequence[signal.Signals], handler: Callable[[int], None]) -> None:
-    loop = asyncio.get_running_loop()
-    for number in numbers:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            loop.add_signal_handler(number, handler, number)

@@ -39,7 +39,7 @@ def _no_script(reader: Reader, name: str) -> bool:
     """Whether the option was given, as it may be: only to say that there is no script."""
     path = reader.string(name)
     if path not in (None, "", "no"):
-        raise not_served(f"a value other than 'no' for option '{name}' of the tap network")
+        raise not_served(f"option '{name}={path}' of the tap network")
     return path is not None
 
 

@@ -10,9 +10,15 @@ use wirebay_dataplane::{protocol, sys};
 fn os(error: io::Error) -> PyErr {
     match error.raw_os_error() {
         // With an error number Python picks the right subclass (PermissionError, FileNotFoundError, ...).
-        Some(number) => PyOSError::new_err((number, io::Error::from_raw_os_error(number).to_string())),
+        Some(number) => PyOSError::new_err((number, text(number))),
         None => PyOSError::new_err(error.to_string()),
     }
+}
+
+/// What the system says, without the number that Rust puts behind it.
+fn text(number: i32) -> String {
+    let whole = io::Error::from_raw_os_error(number).to_string();
+    whole.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 fn errno(error: rustix::io::Errno) -> PyErr {
@@ -49,6 +55,18 @@ fn make_mounts_private() -> PyResult<()> {
 }
 
 #[pyfunction]
+fn mount_tmpfs(target: &str) -> PyResult<()> {
+    use rustix::mount::MountFlags as Flags;
+    let flags = Flags::NOSUID | Flags::NODEV | Flags::NOEXEC;
+    rustix::mount::mount("tmpfs", target, "tmpfs", flags, None).map_err(errno)
+}
+
+#[pyfunction]
+fn detach_mount(target: &str) -> PyResult<()> {
+    rustix::mount::unmount(target, rustix::mount::UnmountFlags::DETACH).map_err(errno)
+}
+
+#[pyfunction]
 fn set_parent_death_signal(sig: i32) -> PyResult<()> {
     let signal = rustix::process::Signal::from_named_raw(sig);
     let signal = signal.ok_or_else(|| PyOSError::new_err((22, "no such signal")))?;
@@ -65,6 +83,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(setns, module)?)?;
     module.add_function(wrap_pyfunction!(bind_mount, module)?)?;
     module.add_function(wrap_pyfunction!(make_mounts_private, module)?)?;
+    module.add_function(wrap_pyfunction!(mount_tmpfs, module)?)?;
+    module.add_function(wrap_pyfunction!(detach_mount, module)?)?;
     module.add_function(wrap_pyfunction!(set_parent_death_signal, module)?)?;
     Ok(())
 }

@@ -1,0 +1,226 @@
+//! Frames of a guest, made by hand, and the network's frames, taken apart.
+
+use super::checksum::{ones_sum, transport_sum};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use wirebay_engine::Time;
+use wirebay_wire::arp::{self, Arp};
+use wirebay_wire::ethernet::{self, Ethernet, Mac, ethertype};
+use wirebay_wire::icmpv4::{self, Icmp};
+use wirebay_wire::ipv4::{self, Ipv4, Ipv4Repr, protocol};
+use wirebay_wire::tcp::{self, Tcp, TcpRepr};
+use wirebay_wire::udp::{self, Udp, UdpRepr};
+
+pub const GUEST_MAC: Mac = Mac([0x52, 0x54, 0, 0x12, 0x34, 0x56]);
+pub const GATEWAY_MAC: Mac = Mac([0x52, 0x55, 10, 0, 2, 2]);
+pub const DNS_MAC: Mac = Mac([0x52, 0x55, 10, 0, 2, 3]);
+pub const GUEST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
+pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
+pub const DNS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 3);
+
+/// Where Ethernet and IPv4 headers end.
+pub const TRANSPORT: usize = ethernet::HEADER_LEN + ipv4::HEADER_LEN;
+
+pub fn v4(text: &str) -> SocketAddrV4 {
+    text.parse().unwrap()
+}
+
+/// A TCP segment of either side.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Seg {
+    pub at: Time,
+    pub src: SocketAddrV4,
+    pub dst: SocketAddrV4,
+    pub seq: u32,
+    pub ack: u32,
+    pub flags: u8,
+    pub window: u16,
+    pub mss: Option<u16>,
+    pub scale: Option<u8>,
+    pub payload: Vec<u8>,
+}
+
+impl Seg {
+    /// Whether these are its flags, PSH aside.
+    pub fn is(&self, flags: u8) -> bool {
+        self.flags & !tcp::flags::PSH == flags
+    }
+
+    pub fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// The sequence number after it.
+    pub fn end(&self) -> u32 {
+        let bits = u32::from(self.has(tcp::flags::SYN)) + u32::from(self.has(tcp::flags::FIN));
+        self.seq.wrapping_add(self.payload.len() as u32 + bits)
+    }
+
+    /// The frame with which a guest sends it.
+    pub fn frame(&self) -> Vec<u8> {
+        let repr = TcpRepr {
+            src_port: self.src.port(),
+            dst_port: self.dst.port(),
+            seq: self.seq,
+            ack: self.ack,
+            flags: self.flags,
+            window: self.window,
+            mss: self.mss,
+            window_scale: self.scale,
+        };
+        let mut segment = vec![0; repr.header_len()];
+        repr.emit(&mut segment);
+        segment.extend(&self.payload);
+        ipv4_frame(*self.src.ip(), *self.dst.ip(), protocol::TCP, &segment)
+    }
+}
+
+/// A frame of the network towards a guest.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Packet {
+    Arp { to: Mac, message: Arp },
+    Tcp { to: Mac, seg: Seg },
+    Udp { to: Mac, src: SocketAddrV4, dst: SocketAddrV4, payload: Vec<u8> },
+    Icmp { to: Mac, src: Ipv4Addr, dst: Ipv4Addr, kind: u8, code: u8, ident: u16, seq: u16, payload: Vec<u8> },
+}
+
+impl Packet {
+    pub fn seg(self) -> Option<Seg> {
+        if let Packet::Tcp { seg, .. } = self { Some(seg) } else { None }
+    }
+
+    /// Takes a finished frame apart.
+    pub fn parse(at: Time, frame: &[u8]) -> Packet {
+        let ethernet = Ethernet::parse(frame).unwrap();
+        let to = ethernet.dst;
+        if ethernet.ethertype == ethertype::ARP {
+            return Packet::Arp { to, message: Arp::parse(ethernet.payload).unwrap() };
+        }
+        assert_eq!(ethernet.ethertype, ethertype::IPV4);
+        let ip = Ipv4::parse(ethernet.payload).unwrap();
+        match ip.protocol {
+            protocol::TCP => Packet::Tcp { to, seg: parse_tcp(at, &ip) },
+            protocol::UDP => {
+                let udp = Udp::parse(ip.payload).unwrap();
+                let (src, dst) = (SocketAddrV4::new(ip.src, udp.src_port), SocketAddrV4::new(ip.dst, udp.dst_port));
+                Packet::Udp { to, src, dst, payload: udp.payload.to_vec() }
+            }
+            _ => parse_icmp(to, &ip),
+        }
+    }
+}
+
+fn parse_tcp(at: Time, ip: &Ipv4<'_>) -> Seg {
+    let tcp = Tcp::parse(ip.payload).unwrap();
+    Seg {
+        at,
+        src: SocketAddrV4::new(ip.src, tcp.src_port),
+        dst: SocketAddrV4::new(ip.dst, tcp.dst_port),
+        seq: tcp.seq,
+        ack: tcp.ack,
+        flags: tcp.flags,
+        window: tcp.window,
+        mss: tcp.mss,
+        scale: tcp.window_scale,
+        payload: tcp.payload.to_vec(),
+    }
+}
+
+fn parse_icmp(to: Mac, ip: &Ipv4<'_>) -> Packet {
+    assert_eq!(ip.protocol, protocol::ICMP);
+    let icmp = Icmp::parse(ip.payload).unwrap();
+    Packet::Icmp {
+        to,
+        src: ip.src,
+        dst: ip.dst,
+        kind: icmp.kind,
+        code: icmp.code,
+        ident: icmp.ident,
+        seq: icmp.seq,
+        payload: icmp.payload.to_vec(),
+    }
+}
+
+/// An IPv4 frame to the gateway, with the transport header's checksum filled in.
+pub fn ipv4_frame(src: Ipv4Addr, dst: Ipv4Addr, proto: u8, transport: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0; TRANSPORT];
+    ethernet::emit(&mut frame, GATEWAY_MAC, GUEST_MAC, ethertype::IPV4);
+    let payload_len = transport.len();
+    let ip = Ipv4Repr { src, dst, protocol: proto, ttl: 64, ident: 7, dont_fragment: true, payload_len };
+    ip.emit(&mut frame[ethernet::HEADER_LEN..]);
+    frame.extend(transport);
+    finish(&mut frame);
+    frame
+}
+
+/// Make the checksums of an IPv4 frame right, after bytes of it were changed. Whatever is no such frame stays.
+pub fn finish(frame: &mut [u8]) {
+    let Some(packet) = frame.get_mut(ethernet::HEADER_LEN..) else { return };
+    let header = packet.first().map_or(0, |first| usize::from(first & 15) * 4);
+    if header < ipv4::HEADER_LEN || header > packet.len() {
+        return;
+    }
+    packet[10..12].fill(0);
+    let sum = !ones_sum(&packet[..header]);
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    let total = usize::from(u16::from_be_bytes([packet[2], packet[3]])).clamp(header, packet.len());
+    let address = |at: usize| Ipv4Addr::new(packet[at], packet[at + 1], packet[at + 2], packet[at + 3]);
+    let (src, dst, proto) = (address(12), address(16), packet[9]);
+    finish_transport(src, dst, proto, &mut packet[header..total]);
+}
+
+fn finish_transport(src: Ipv4Addr, dst: Ipv4Addr, proto: u8, segment: &mut [u8]) {
+    let at = match proto {
+        protocol::TCP => tcp::CHECKSUM_OFFSET,
+        protocol::UDP => udp::CHECKSUM_OFFSET,
+        protocol::ICMP => 2,
+        _ => return,
+    };
+    if segment.len() < at + 2 {
+        return;
+    }
+    segment[at..at + 2].fill(0);
+    let sum = if proto == protocol::ICMP { ones_sum(&*segment) } else { transport_sum(src, dst, proto, segment) };
+    let sum = if proto == protocol::UDP && sum == 0xffff { 0xffff } else { !sum };
+    segment[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+}
+
+pub fn udp_frame(src: SocketAddrV4, dst: SocketAddrV4, payload: &[u8]) -> Vec<u8> {
+    let repr = UdpRepr { src_port: src.port(), dst_port: dst.port(), payload_len: payload.len() };
+    let mut datagram = vec![0; udp::HEADER_LEN];
+    repr.emit(&mut datagram);
+    datagram.extend(payload);
+    ipv4_frame(*src.ip(), *dst.ip(), protocol::UDP, &datagram)
+}
+
+/// An ICMP message as a guest or a ping socket has it.
+pub fn echo(kind: u8, ident: u16, seq: u16, payload: &[u8]) -> Vec<u8> {
+    let mut message = vec![0; icmpv4::HEADER_LEN];
+    message.extend(payload);
+    icmpv4::emit_echo(&mut message, kind, ident, seq, payload.len());
+    message
+}
+
+pub fn ping_frame(dst: Ipv4Addr, ident: u16, seq: u16, payload: &[u8]) -> Vec<u8> {
+    ipv4_frame(GUEST, dst, protocol::ICMP, &echo(icmpv4::kind::ECHO_REQUEST, ident, seq, payload))
+}
+
+pub fn arp_frame(operation: u16, sender: (Mac, Ipv4Addr), target: Ipv4Addr) -> Vec<u8> {
+    let mut frame = vec![0; ethernet::HEADER_LEN + arp::LEN];
+    ethernet::emit(&mut frame, Mac::BROADCAST, sender.0, ethertype::ARP);
+    let message =
+        Arp { operation, sender_mac: sender.0, sender_ip: sender.1, target_mac: Mac([0; 6]), target_ip: target };
+    message.emit(&mut frame[ethernet::HEADER_LEN..]);
+    frame
+}
+
+/// The same frame from another station.
+pub fn from_mac(mut frame: Vec<u8>, mac: Mac) -> Vec<u8> {
+    frame[6..12].copy_from_slice(&mac.0);
+    frame
+}
+
+/// The same frame to another station.
+pub fn to_mac(mut frame: Vec<u8>, mac: Mac) -> Vec<u8> {
+    frame[..6].copy_from_slice(&mac.0);
+    frame
+}

@@ -1,0 +1,203 @@
+//! The network under test, with its clock, its host and everything it sends.
+
+use super::fake_host::{Event, FakeHost};
+use super::frames::{Packet, Seg};
+use super::recorder::{Phase, Recorder};
+use super::watch::Watch;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+use wirebay_engine::user::{Secret, ServiceMessage};
+use wirebay_engine::{Config, Outbox, Time, UserNet};
+use wirebay_wire::{DropReason, Frame, Offload};
+
+/// The network with QEMU's addresses.
+pub fn qemu() -> Config {
+    Config {
+        net: Ipv4Addr::new(10, 0, 2, 0),
+        prefix: 24,
+        host: Ipv4Addr::new(10, 0, 2, 2),
+        dns: Ipv4Addr::new(10, 0, 2, 3),
+        mtu: 1500,
+        restrict: false,
+        host_loopback: true,
+        max_flows: 1 << 17,
+    }
+}
+
+/// More rounds than this without rest are an endless loop.
+const RESTLESS: usize = 100_000;
+
+/// One network and all around it.
+pub struct World {
+    pub net: UserNet<FakeHost>,
+    pub host: FakeHost,
+    pub now: Time,
+    /// Bytes that the way to the guest takes.
+    pub room: usize,
+    pub recorder: Option<Recorder>,
+    out: Outbox,
+    watch: Watch,
+    sent: Vec<(Vec<u8>, Packet)>,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        World::new(qemu())
+    }
+}
+
+impl World {
+    pub fn new(config: Config) -> Self {
+        let host = FakeHost::default();
+        World {
+            net: UserNet::new(config.clone(), host.clone(), Secret(*b"a fixed sequence")),
+            host,
+            now: Time(1_000_000),
+            room: usize::MAX,
+            recorder: None,
+            out: Outbox::default(),
+            watch: Watch::new(config),
+            sent: Vec::new(),
+        }
+    }
+
+    /// The guest sends a finished frame. Nothing else happens yet: see [`World::settle`].
+    pub fn give(&mut self, frame: &[u8]) {
+        self.give_frame(&Frame::plain(frame));
+    }
+
+    pub fn give_with(&mut self, bytes: &[u8], offload: Offload) {
+        self.give_frame(&Frame { bytes, offload }.checked().unwrap());
+    }
+
+    fn give_frame(&mut self, frame: &Frame<'_>) {
+        if let Some(seg) = guest_segment(self.now, frame) {
+            self.watch.guest_sent(&seg);
+            self.recorder.iter_mut().for_each(|recorder| recorder.guest_sent(&seg));
+        }
+        self.net.input(self.now, frame, &mut self.out);
+        self.collect(Phase::Input);
+    }
+
+    /// The guest sends frames, and everything that follows from them happens.
+    pub fn put(&mut self, frames: &[Vec<u8>]) -> Vec<Packet> {
+        for frame in frames {
+            self.give(frame);
+        }
+        self.settle();
+        self.take()
+    }
+
+    /// Everything happens that does not need time: events, acknowledgements, bulk data.
+    pub fn settle(&mut self) {
+        for _ in 0..RESTLESS {
+            self.deliver_events();
+            self.end_batch();
+            let busy = self.net.run(self.now, &mut self.out, &|_| self.room);
+            self.collect(Phase::Run);
+            if !busy && !self.host.has_events() {
+                return;
+            }
+        }
+        panic!("the network never comes to rest");
+    }
+
+    fn deliver_events(&mut self) {
+        while let Some(event) = self.host.next_event() {
+            match event {
+                Event::Flow(token, ready) => self.net.host_event(self.now, token, ready, &mut self.out),
+                Event::Forward(slot) => while self.receive_forward(slot) {},
+            }
+            self.collect(Phase::Event);
+        }
+    }
+
+    fn receive_forward(&mut self, slot: usize) -> bool {
+        self.net.receive_forward(self.now, slot, &mut self.out).unwrap_or(false)
+    }
+
+    fn end_batch(&mut self) {
+        self.recorder.iter_mut().for_each(|recorder| recorder.batch(&self.host));
+        self.net.end_batch(self.now, &mut self.out);
+        self.collect(Phase::Batch);
+    }
+
+    fn collect(&mut self, phase: Phase) {
+        for frame in self.out.frames() {
+            self.watch.network_sent(self.now, &frame, &mut |bytes, packet| {
+                if let (Some(recorder), Packet::Tcp { seg, .. }) = (&mut self.recorder, &packet) {
+                    recorder.network_sent(phase, seg, &self.host);
+                }
+                self.sent.push((bytes, packet));
+            });
+        }
+        self.out.clear();
+        self.recorder.iter_mut().for_each(|recorder| recorder.called(phase, &self.host));
+    }
+
+    /// Time passes; every deadline on the way is kept to the microsecond.
+    pub fn advance(&mut self, span: Duration) {
+        let end = self.now + span;
+        while let Some(at) = self.net.next_deadline().filter(|&at| at <= end) {
+            self.jump(at.max(self.now));
+        }
+        self.jump(end);
+    }
+
+    /// Time has passed, and nobody looked meanwhile.
+    pub fn jump(&mut self, to: Time) {
+        self.now = to;
+        self.net.on_time(to, &mut self.out);
+        self.collect(Phase::Timer);
+        self.settle();
+    }
+
+    /// What the network has sent since the last question.
+    pub fn take(&mut self) -> Vec<Packet> {
+        self.sent.drain(..).map(|(_, packet)| packet).collect()
+    }
+
+    /// The same as bytes.
+    pub fn take_frames(&mut self) -> Vec<Vec<u8>> {
+        self.sent.drain(..).map(|(bytes, _)| bytes).collect()
+    }
+
+    /// A forward has accepted a connection from `client`.
+    pub fn accept(&mut self, slot: usize, client: &str) {
+        let client: SocketAddr = client.parse().unwrap();
+        let adopt = |host: &mut FakeHost, token| Ok(host.adopt(token));
+        self.net.accept(self.now, slot, client, adopt, &mut self.out);
+        self.collect(Phase::Event);
+        self.settle();
+    }
+
+    pub fn service_reply(&mut self, message: &ServiceMessage) {
+        self.net.service_reply(message, &mut self.out);
+        self.collect(Phase::Event);
+    }
+
+    /// The network goes away.
+    pub fn close(&mut self) {
+        self.net.close(self.now, &mut self.out);
+        self.collect(Phase::Event);
+    }
+
+    pub fn drops(&self, reason: DropReason) -> u64 {
+        self.net.drops.get(reason)
+    }
+
+    /// How many flows of all kinds there are.
+    pub fn flows(&self) -> usize {
+        let census = self.net.census();
+        census.tcp + census.udp + census.icmp
+    }
+}
+
+fn guest_segment(at: Time, frame: &Frame<'_>) -> Option<Seg> {
+    use wirebay_wire::ethernet::{Ethernet, ethertype};
+    use wirebay_wire::ipv4::{Ipv4, protocol};
+    let ethernet = Ethernet::parse(frame.bytes).ok().filter(|e| e.ethertype == ethertype::IPV4)?;
+    let ip = Ipv4::parse(ethernet.payload).ok().filter(|ip| ip.protocol == protocol::TCP && !ip.is_fragment())?;
+    wirebay_wire::tcp::Tcp::parse(ip.payload).ok()?;
+    Packet::parse(at, frame.bytes).seg()
+}
