@@ -37,11 +37,13 @@ logger = logging.getLogger("wirebay")
 # Keywords that are no options of QEMU's, because they carry objects; passed to the port as they are.
 EXTRA = {"tap": ("tap", "mtu")}
 
-StartWorker = Callable[[], Awaitable[Worker]]
+# The options that QEMU itself spells with an underscore.
+UNDERSCORED = frozenset({"vnet_hdr"})
 
-
-#: Ports asked about in one `stats` command; one port takes about 200 bytes of a reply of at most 128 KiB.
+# Ports asked about in one `stats` command; one port takes about 200 bytes of a reply of at most 128 KiB.
 STATS_PORTS = 200
+
+StartWorker = Callable[[], Awaitable[Worker]]
 
 
 class Network:
@@ -180,13 +182,19 @@ class Network:
         return hub
 
     async def stats(self) -> dict[str, Any]:
-        """The worker's counters: `{"ports": {ID: {"kind", "hub", "rx_frames", ...}}}` (docs/protocol.md)."""
+        """The counters: `{"ports": {ID: {"kind", "hub", "rx_frames", ...}}}` (docs/protocol.md).
+
+        To the worker's drops those of the services are added, as dhcp_malformed for the user network.
+        """
         worker, names = self.worker, list(self._ports)
         ports: dict[str, Any] = {}
         # In portions: one reply of the worker has a limit.
         for start in range(0, max(1, len(names)), STATS_PORTS):
             reply = await worker.call("stats", ports=names[start : start + STATS_PORTS])
             ports |= reply.get("ports", {})
+        for name, counters in ports.items():
+            if port := self._ports.get(name):  # else it was closed meanwhile
+                counters["drops"] = {**counters.get("drops", {}), **port.service_drops()}
         return {"ports": ports}
 
     async def failed(self) -> str:
@@ -262,6 +270,8 @@ def refuse_if_plugged(port: Port) -> None:
 def qemu_spelling(options: Mapping[str, object]) -> dict[str, object]:
     """Keyword names as QEMU spells them, `host_loopback` as `host-loopback`, in nested options too."""
     return {
-        name.replace("_", "-"): qemu_spelling(value) if isinstance(value, Mapping) else value
+        name if name in UNDERSCORED else name.replace("_", "-"): (
+            qemu_spelling(value) if isinstance(value, Mapping) else value
+        )
         for name, value in options.items()
     }

@@ -82,7 +82,7 @@ class Demo:
                 lease = console.fields("@lease", PATIENCE)
             except GuestError as error:
                 lease = {"error": str(error).replace("\n", " ")}
-            follower.lease(lease, time.monotonic() - begin)
+            follower.lease(lease, begin)
             follower.follow(steps)
 
 

@@ -54,12 +54,13 @@ async def _on_one_hub(giver: Console, taker: Console) -> Row:
             tap = open_tap_in(netns_of(guest.process.pid), guest=config)
             ports.append(await net.add("tap", id=f"guest{number}", tap=tap, mtu=config.mtu))
         await net.join(*ports)
-        return await asyncio.to_thread(_transfer, giver, taker, "namespace", time.monotonic())
+        return await asyncio.to_thread(_transfer, giver, taker, "namespace")
 
 
-def _transfer(giver: Console, taker: Console, guest: str, begin: float) -> Row:
+def _transfer(giver: Console, taker: Console, guest: str) -> Row:
     """Follow one transfer between two guests and compare the sums both print."""
     given = giver.fields("@sum", WAIT)
+    begin = time.monotonic()
     taker.line("@moved", WAIT)
     seconds = time.monotonic() - begin
     taken = taker.fields("@done", WAIT)
@@ -110,7 +111,7 @@ def _boot_both(sockets: list[Path], script: Callable[[dict[str, object]], str]) 
             )
         )
         taker.line("@start take", WAIT)
-        return _transfer(giver, taker, "QEMU", time.monotonic())
+        return _transfer(giver, taker, "QEMU")
 
 
 def _card(path: Path, mac: str) -> list[str]:

@@ -47,7 +47,8 @@ class Steps:
         self.servers = servers
         self.blob = blob
         self.forward = 0
-        self._finished = 0.0
+        # When the bytes of a step began and ended to move, where that is known better than from its lines.
+        self._begun = self._finished = 0.0
 
     def follow(self, names: Sequence[str]) -> None:
         """All the named steps; after one the guest did not survive, the others fail unseen."""
@@ -60,9 +61,10 @@ class Steps:
                     self._add(other, False, "not reached")
                 return
 
-    def lease(self, values: Values, seconds: float) -> None:
-        """The row of a lease that the guest took by itself."""
-        self._judge("lease", values, seconds)
+    def lease(self, values: Values, begin: float) -> None:
+        """The row of a lease that the guest took by itself; `begin` is when it was started."""
+        self._finished = time.monotonic()
+        self._judge("lease", values, begin)
 
     def _step(self, name: str) -> None:
         self.console.line(f"@start {name}", STEP_SECONDS)
@@ -71,19 +73,20 @@ class Steps:
             self._call_in(begin)
             return
         values = self._result(name)
-        self._judge(name, values, (self._finished or time.monotonic()) - begin)
+        self._judge(name, values, begin)
 
     def _result(self, name: str) -> Values:
-        """Waits for the step's end; the time for summing up what was moved, after "@moved", does not count."""
-        self._finished = 0.0
+        """Waits for the step's end; what comes after "@moved", summing up, does not count."""
+        moved = 0.0
         while True:
             values = fields(self.console.line("@", STEP_SECONDS))
             if values["word"] == "@moved":
-                self._finished = time.monotonic()
+                moved = time.monotonic()
             elif values["word"] == "@done" and values.get("name") == name:
+                self._finished = moved or time.monotonic()
                 return values
 
-    def _judge(self, name: str, values: Values, seconds: float) -> None:
+    def _judge(self, name: str, values: Values, begin: float) -> None:
         judges: dict[str, Callable[[Values], Good]] = {
             "lease": self._lease,
             "dns": self._dns,
@@ -91,14 +94,15 @@ class Steps:
             "download": self._download,
             "upload": self._upload,
         }
+        self._begun = 0.0
         try:
             if "error" in values:
                 raise Wrong(values["error"])
             good = judges[name](values)
         except (Wrong, OSError) as error:
-            self._add(name, False, str(error), seconds)
+            self._add(name, False, str(error))
         else:
-            self._add(name, True, good.note, seconds, good.size)
+            self._add(name, True, good.note, self._finished - (self._begun or begin), good.size)
 
     def _lease(self, values: Values) -> Good:
         expect(values, ip=GUEST, router=HOST, dns=DNS)
@@ -119,7 +123,8 @@ class Steps:
         return Good(note=f"{len(self.blob) // 1_000_000} MB, checksum equal", size=len(self.blob))
 
     def _upload(self, values: Values) -> Good:
-        data = self.servers.uploaded().data
+        received = self.servers.uploaded()
+        data, self._begun, self._finished = received.data, received.started, received.finished
         if data != self.blob:
             raise Wrong(f"the host got {len(data)} bytes, not the {len(self.blob)} of the original")
         return Good(note=f"{len(data) // 1_000_000} MB, checksum equal", size=len(data))

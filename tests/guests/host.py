@@ -30,10 +30,12 @@ def digest(data: bytes | bytearray | memoryview) -> str:
 
 @dataclass
 class Received:
-    """What one client of the sink sent, and whom it seemed to be."""
+    """What one client sent, whom it seemed to be, and from when to when (time.monotonic)."""
 
     data: bytearray = field(default_factory=bytearray)
     peer: tuple[str, int] = ("", 0)
+    started: float = field(default_factory=time.monotonic)
+    finished: float = 0.0
 
 
 class _Server(socketserver.ThreadingTCPServer):
@@ -61,6 +63,7 @@ class _Receive(socketserver.BaseRequestHandler):
         buffer = bytearray(CHUNK)
         while size := self.request.recv_into(buffer):
             got.data += memoryview(buffer)[:size]
+        got.finished = time.monotonic()
         self.server.received.append(got)
 
 

@@ -33,5 +33,10 @@ if [ -e "$script" ]; then
 else
     echo "@end status=0"
 fi
+# What the script sent may still be on its way after its programs have ended.
+for _ in $(seq 100); do
+    netstat -tn | grep -qE 'FIN_WAIT1|CLOSING|LAST_ACK' || break
+    sleep 0.1
+done
 # With -no-reboot this ends QEMU on every machine type; a power-off would need ACPI, which isapc lacks.
 reboot -f

@@ -16,7 +16,8 @@ import pytest
 
 import wirebay
 from wirebay.cli import child as child_module
-from wirebay.cli.child import run_loop, spawn, supervise
+from wirebay.cli.child import spawn, supervise
+from wirebay.cli.loop import run_loop
 from wirebay.errors import HostError
 
 SOURCES = str(Path(wirebay.__path__[0]).parent)
@@ -182,9 +183,10 @@ def core(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_spawned_child_gets_the_descriptors_it_is_to_have(core: None) -> None:
+async def test_a_spawned_child_inherits_what_we_inherited(core: None) -> None:
     read, write = os.pipe()
-    pid = spawn(["/bin/sh", "-c", f"echo hello > /proc/self/fd/{write}"], pass_fds=[write])
+    os.set_inheritable(write, True)
+    pid = spawn(["/bin/sh", "-c", f"echo hello > /proc/self/fd/{write}; test ! -e /proc/self/fd/{read}"])
     os.close(write)
     assert await supervise(pid, Network(), "the child") == 0
     assert os.read(read, 100) == b"hello\n"

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import termios
 import textwrap
+import time
 from pathlib import Path
 from typing import Any
 
@@ -44,16 +45,19 @@ class Network:
     async def __aexit__(self, *error):
         log("closed")
 
-    async def add(self, kind, **options):
-        if isinstance(kind, str):
-            assert os.stat(os.path.dirname(options["addr"]["path"])).st_mode & 0o777 == 0o700
-            log("stream", options["id"], options["server"], options["addr"])
-            return options["id"]
-        log("user", kind.id)
-        return kind.id
+    async def add(self, options):
+        if hasattr(options, "net"):
+            log("user", options.id)
+            return types.SimpleNamespace(id=options.id)
+        assert os.stat(os.path.dirname(options.addr.path)).st_mode & 0o777 == 0o700
+        log("stream", options.id, options.server, options.addr.path)
+        connected = asyncio.get_running_loop().create_future()
+        if "CONNECTS" in os.environ:
+            connected.set_result(None)
+        return types.SimpleNamespace(id=options.id, connected=connected)
 
     async def join(self, *ports):
-        log("join", *ports)
+        log("join", *(port.id for port in ports))
 
     async def failed(self):
         if "FAIL" in os.environ:
@@ -162,20 +166,32 @@ def test_each_user_network_is_served_on_a_socket_of_its_own(bench: Bench) -> Non
         "qemu",
         "closed",
     ]
-    (_, first), (_, name, server, addr), joined, (_, second), (_, other, _, other_addr), *_ = bench.log
+    (_, first), (_, name, server, path), joined, (_, second), (_, other, _, other_path), *_ = bench.log
     assert (first, second, server) == ("wirebay0", "qemu0", True)
     assert joined == ["join", "wirebay0", name]
     assert len({name, other, first, second}) == 4
     qemu = next(entry for entry in bench.log if entry[0] == "qemu")
-    assert f"addr.path={addr['path']}" in qemu[2]
-    assert f"addr.path={other_addr['path']}" in qemu[6]
-    assert Path(addr["path"]).parent.parent == bench.runtime
+    assert f"addr.path={path}" in qemu[2]
+    assert f"addr.path={other_path}" in qemu[6]
+    assert Path(path).parent.parent == bench.runtime
 
 
 def test_nothing_is_left_behind(bench: Bench) -> None:
     assert bench.run("qemu-system-x86_64", STATUS="0") == (0, "", "")
     assert list(bench.runtime.iterdir()) == []
     assert bench.log[-1] == ["closed"]
+
+
+def test_once_qemu_is_connected_even_a_kill_leaves_nothing_behind(bench: Bench) -> None:
+    process = bench.start("--", "qemu-system-x86_64", CONNECTS="1")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    deadline = time.monotonic() + 10
+    while list(bench.runtime.iterdir()):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.kill()
+    process.communicate(timeout=30)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])

@@ -75,7 +75,7 @@ async def test_bad_datagrams_are_counted_and_the_service_goes_on() -> None:
         await guest.send(b"")
         await guest.send(DISCOVER)
         await guest.receive()
-        assert guest.server.drops == {"bad header": 1, "other port": 1, "malformed": 1}
+        assert guest.server.drops == {"bad_header": 1, "other_port": 1, "malformed": 1}
 
 
 async def test_it_ends_when_the_worker_goes_while_an_answer_is_on_its_way() -> None:

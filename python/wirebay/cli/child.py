@@ -1,8 +1,7 @@
 """A command's child process: started, told of every signal, and never left behind.
 
-`run_loop` runs the event loop, `spawn` starts the child in it and `supervise` waits for it. Until the child
-runs, SIGTERM and SIGHUP end the command through all its clean-up; from then on they go to the child, and the
-command ends after it. Signals that whoever started us had ignored (nohup) stay ignored.
+`spawn` starts the child and `supervise` waits for it. From then on SIGTERM, SIGHUP and SIGINT go to the child,
+and the command ends after it.
 
 A Ctrl-C at the terminal reaches the child by itself, since it is in our process group; it is not passed on.
 """
@@ -15,62 +14,24 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
+from wirebay.cli.loop import FailingNetwork
 from wirebay.cli.signals import Signals
 from wirebay.errors import HostError
 
-FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 GRACE = 3.0  # seconds between SIGTERM and SIGKILL
 NETWORK_FAILED = 1
 STATUS_LOST = 1
 
 
-class FailingNetwork(Protocol):
-    """What `supervise` needs of a network."""
-
-    async def failed(self) -> str:
-        """Wait until something ends the whole network; returns the sentence that tells what."""
-
-
-def run_loop(main: Coroutine[Any, Any, int]) -> int:
-    """Run `main` in an event loop of its own and return its result.
-
-    SIGTERM and SIGHUP cancel it, so that it cleans up; the result then is 128 and the signal's number. SIGINT
-    does the same and raises KeyboardInterrupt.
-    """
-    return asyncio.run(_cancelled_by_signals(main))
-
-
-async def _cancelled_by_signals(main: Coroutine[Any, Any, int]) -> int:
-    task = asyncio.ensure_future(main)
-    received: list[int] = []
-
-    def stop(number: int) -> None:
-        if not received:  # a second one must not break off the clean-up
-            task.cancel()
-        received.append(number)
-
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            asyncio.get_running_loop().add_signal_handler(number, stop, number)
-    try:
-        return await task
-    except asyncio.CancelledError:
-        if not received:
-            raise
-        return 128 + received[0]
-
-
-def spawn(
-    argv: Sequence[str], *, pass_fds: Sequence[int] = (), death_signal: signal.Signals = signal.SIGTERM
-) -> int:
+def spawn(argv: Sequence[str]) -> int:
     """Start a program in our process group and return its process id, for `supervise`.
 
-    The kernel sends it `death_signal` if we die without having ended it. Raises HostError if it cannot be
-    started.
+    It inherits the descriptors that we inherited, and the kernel sends it SIGTERM if we die without having
+    ended it. Raises HostError if it cannot be started.
     """
     from wirebay import _core
 
@@ -79,12 +40,12 @@ def spawn(
     # Runs in the child between fork and exec. That is unsafe beside threads, whose locks would stay locked;
     # Wirebay has none, and what happens here is three system calls.
     def tie_to_parent() -> None:
-        _core.set_parent_death_signal(death_signal)
+        _core.set_parent_death_signal(signal.SIGTERM)
         if os.getppid() != parent:  # it died in the meantime
-            os.kill(os.getpid(), death_signal)
+            os.kill(os.getpid(), signal.SIGTERM)
 
     try:
-        child = subprocess.Popen(list(argv), pass_fds=pass_fds, preexec_fn=tie_to_parent)
+        child = subprocess.Popen(list(argv), close_fds=False, preexec_fn=tie_to_parent)
     except OSError as error:
         raise HostError(f"Could not start '{argv[0]}': {error.strerror}") from error
     except subprocess.SubprocessError as error:
@@ -102,7 +63,7 @@ async def supervise(pid: int, network: FailingNetwork, what: str) -> int:
     If `network` fails first, that is told on standard error, where `what` names the child; the child is
     ended, with SIGTERM, after three seconds with SIGKILL, and the result is 1.
     """
-    with _Child(pid) as child, Signals(FORWARDED, child.pass_on):
+    with _Child(pid) as child, Signals(child.pass_on):
         failure = asyncio.ensure_future(network.failed())
         try:
             either: list[asyncio.Future[Any]] = [child.ended, failure]

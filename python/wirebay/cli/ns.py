@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from wirebay.cli.parser import Parser
 from wirebay.cli.ready import check_ready_fd, report_ready
-from wirebay.errors import HostError, OptionError, WorkerError
+from wirebay.errors import HostError, OptionError
 from wirebay.ifconfig import GuestConfig
 from wirebay.options.netdev import UserOptions, netdev_from_dict
 
@@ -144,7 +144,8 @@ def run_command(command: list[str], options: UserOptions, guest: GuestConfig, re
 
     inside = spawn(command, guest)  # before any event loop; what follows is imported while it sets itself up
     try:
-        from wirebay.cli.child import run_loop, supervise
+        from wirebay.cli.child import supervise
+        from wirebay.cli.loop import run_loop
 
         async def serve(network: Network) -> int:
             inside.go()
@@ -158,7 +159,7 @@ def run_command(command: list[str], options: UserOptions, guest: GuestConfig, re
 
 def serve_process(pid: int, options: UserOptions, guest: GuestConfig, ready_fd: int | None) -> int:
     """Connect the namespace of process `pid`, and serve it until the process ends or a signal says stop."""
-    from wirebay.cli.child import run_loop
+    from wirebay.cli.loop import run_loop, until_stopped
     from wirebay.netns import netns_of, open_tap_in
 
     pidfd = open_process(pid)
@@ -168,7 +169,8 @@ def serve_process(pid: int, options: UserOptions, guest: GuestConfig, ready_fd: 
 
         async def serve(network: Network) -> int:
             report_ready(ready_fd)
-            return await until_process_ends(pidfd, network)
+            await until_stopped(network, pidfd)
+            return 0
 
         return run_loop(with_network(options, tap, serve))
     finally:
@@ -205,17 +207,3 @@ async def with_network(options: UserOptions, tap: Tap, serve: Callable[[Network]
         await network.join(*ports)
         return await serve(network)
 
-
-async def until_process_ends(pidfd: int, network: Network) -> int:
-    """Wait for the process to end or a signal, for status 0. Raises WorkerError if the network dies first."""
-    import asyncio
-
-    from wirebay.cli.serve import STOP_SIGNALS, until
-
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    loop.add_reader(pidfd, stop.set)
-    for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, stop.set)
-    if sentence := await until(stop, network):
-        raise WorkerError(sentence)
-    return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import asyncio
 import os
 import shlex
 import shutil
@@ -10,14 +10,16 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, cast
 
 from wirebay.cli.parser import Parser
 from wirebay.errors import HostError
-from wirebay.options.qemu_command import Rewritten, rewrite
+from wirebay.options.qemu_command import rewrite
+from wirebay.options.types import StreamOptions, UnixAddr, UserOptions
 
 if TYPE_CHECKING:
     from wirebay.network import Network
+    from wirebay.ports.stream import StreamPort
 
 USAGE = "[-n] [--] QEMU [ARGUMENT...]"
 
@@ -65,7 +67,7 @@ def run(argv: list[str]) -> int:
 
     import logging
 
-    from wirebay.cli.child import run_loop
+    from wirebay.cli.loop import run_loop
 
     logging.basicConfig(level=logging.WARNING, format="wirebay: %(message)s")
     return run_loop(serve_qemu(command))
@@ -112,12 +114,17 @@ async def serve_qemu(command: Sequence[str]) -> int:
     from wirebay.cli.child import spawn, supervise
     from wirebay.network import Network
 
-    with private_directory() as directory:
-        rewritten = rewrite(command, directory)
+    directory = private_directory()
+    with directory:
+        rewritten = rewrite(command, directory.name)
         async with Network() as network:
-            await connect(network, rewritten)
+            sockets = [await connect(network, user, path) for user, path in rewritten.networks]
             pid = spawn(rewritten.argv)
-            return await supervise(pid, network, "QEMU")
+            clearing = asyncio.ensure_future(clear(directory, sockets))
+            try:
+                return await supervise(pid, network, "QEMU")
+            finally:
+                clearing.cancel()
 
 
 def private_directory() -> tempfile.TemporaryDirectory[str]:
@@ -133,13 +140,21 @@ def private_directory() -> tempfile.TemporaryDirectory[str]:
         raise HostError(f"no directory for sockets can be made in '{base}': {error.strerror}") from error
 
 
-async def connect(network: Network, rewritten: Rewritten) -> None:
-    """Give each user network a port of its own and one for QEMU, joined."""
-    taken = {user.id for user, _ in rewritten.networks}
-    for user, path in rewritten.networks:
-        ident = next(name for name in (f"qemu{number}" for number in itertools.count()) if name not in taken)
-        taken.add(ident)
-        address = {"type": "unix", "path": path}
-        inside = await network.add(user)
-        outside = await network.add("stream", id=ident, server=True, addr=address)
-        await network.join(inside, outside)
+async def connect(network: Network, user: UserOptions, path: str) -> StreamPort:
+    """Make a user network and the port that QEMU connects to, joined; returns the port."""
+    inside = await network.add(user)
+    # QEMU takes no such id, so the port's never is that of a user network.
+    socket = StreamOptions(id=f"#{user.id}", server=True, addr=UnixAddr(path=path))
+    outside = cast("StreamPort", await network.add(socket))
+    await network.join(inside, outside)
+    return outside
+
+
+async def clear(directory: tempfile.TemporaryDirectory[str], sockets: Sequence[StreamPort]) -> None:
+    """Remove the sockets as soon as QEMU is connected to all: then nothing is left if we are killed.
+
+    QEMU never connects again.
+    """
+    for socket in sockets:
+        await socket.connected
+    directory.cleanup()

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import signal
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from wirebay.cli.loop import run_loop, until_stopped
 from wirebay.cli.parser import Parser
 from wirebay.cli.ready import check_ready_fd, report_ready
-from wirebay.errors import OptionError, WorkerError
+from wirebay.errors import OptionError
 from wirebay.options.netdev import parse_netdev
 from wirebay.options.types import HubportOptions, Netdev, StreamOptions
 from wirebay.ports.sockets import check
@@ -32,8 +31,6 @@ example: two guests on one user network
       -netdev stream,id=vm1,server=on,addr.type=unix,addr.path=vm1.sock
   qemu-system-x86_64 -netdev stream,id=n0,addr.type=unix,addr.path=vm0.sock -device e1000,netdev=n0 ..."""
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
 
 def run(argv: list[str]) -> int:
     """The command. Returns its exit status; raises OptionError for wrong usage, WirebayError at run time."""
@@ -41,8 +38,7 @@ def run(argv: list[str]) -> int:
     netdevs = plan([parse_netdev(text) for text in arguments.netdev])
     check_ready_fd(arguments.ready_fd)
     logging.basicConfig(level=logging.INFO, format="wirebay: %(message)s")
-    asyncio.run(main(netdevs, arguments.ready_fd))
-    return 0
+    return run_loop(serve(netdevs, arguments.ready_fd))
 
 
 def make_parser() -> Parser:
@@ -92,16 +88,8 @@ def plan(netdevs: Sequence[Netdev]) -> list[Netdev]:
     return [*(netdev for netdev in netdevs if not isinstance(netdev, HubportOptions)), *hubports]
 
 
-async def main(netdevs: Sequence[Netdev], ready_fd: int | None) -> None:
-    """Serve until a signal says stop. Raises WirebayError."""
-    stop = asyncio.Event()
-    for number in STOP_SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await serve(netdevs, ready_fd, stop)
-
-
-async def serve(netdevs: Sequence[Netdev], ready_fd: int | None, stop: asyncio.Event) -> None:
-    """Run the network until `stop`. Raises WorkerError when the worker dies."""
+async def serve(netdevs: Sequence[Netdev], ready_fd: int | None) -> int:
+    """Run the network until a signal says stop; returns the exit status. Raises WirebayError."""
     from wirebay.network import Network
 
     async with Network() as network:
@@ -109,9 +97,8 @@ async def serve(netdevs: Sequence[Netdev], ready_fd: int | None, stop: asyncio.E
         for port in network.ports.values():
             print(port.describe(), file=sys.stderr, flush=True)
         report_ready(ready_fd)
-        sentence = await until(stop, network)
-    if sentence:
-        raise WorkerError(sentence)
+        await until_stopped(network)
+    return 0
 
 
 async def build(network: Network, netdevs: Sequence[Netdev]) -> None:
@@ -124,12 +111,3 @@ async def build(network: Network, netdevs: Sequence[Netdev]) -> None:
         if port.kind != "hubport" and port.hub is None:
             print(f"warning: netdev {port.id} has no peer", file=sys.stderr)
 
-
-async def until(stop: asyncio.Event, network: Network) -> str | None:
-    """Wait for the signal to stop (None) or the end of the network (the sentence)."""
-    failed = asyncio.ensure_future(network.failed())
-    stopped = asyncio.ensure_future(stop.wait())
-    await asyncio.wait((failed, stopped), return_when=asyncio.FIRST_COMPLETED)
-    for task in (failed, stopped):
-        task.cancel()
-    return None if stop.is_set() else failed.result()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from wirebay.errors import WirebayError, WorkerError
@@ -83,9 +83,17 @@ class Port:
     def on_event(self, event: dict[str, Any]) -> None:
         """An event of the worker about this port, other than its failure."""
 
+    def service_drops(self) -> Mapping[str, int]:
+        """What the port's services in Python dropped, by reason; the worker counts its own."""
+        return {}
+
     async def _add_to_worker(self, cmd: str, *, fds: Sequence[int] = (), **members: object) -> None:
-        await self.network.worker.call(cmd, fds=fds, port=self.id, **members)
-        self._in_worker = True
+        self._in_worker = True  # also for one who is cancelled while the worker does it
+        try:
+            await self.network.worker.call(cmd, fds=fds, port=self.id, **members)
+        except WirebayError:
+            self._in_worker = False
+            raise
 
     def _run(self, what: str, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
         """Run `work` until the port closes; if it fails, the port goes on without and the log says `what`."""

@@ -17,6 +17,7 @@ from wirebay.errors import HostError, WirebayError, WorkerError
 from wirebay.options.types import FdAddr, InetAddr, StreamOptions
 from wirebay.ports.base import Port
 from wirebay.ports.sockets import accept, address_text, adopt, check, connect, listen, tune
+from wirebay.waiting import resolve
 
 if TYPE_CHECKING:
     from wirebay.network import Network
@@ -30,7 +31,8 @@ ACCEPT_PAUSE = 0.5
 class StreamPort(Port):
     """A stream socket; `state` is initializing, listening, connecting, closed, or the peer's address.
 
-    `address` is the address listened on or connected to, with the port that the kernel picked for 0.
+    `address` is the address listened on or connected to, with the port that the kernel picked for 0;
+    `connected` resolves when there is a peer for the first time.
     """
 
     kind = "stream"
@@ -41,6 +43,7 @@ class StreamPort(Port):
         self.options = options
         self.state = "initializing"
         self.address = address_text(options.addr)
+        self.connected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._peer_gone: asyncio.Future[str] | None = None
 
     def describe(self) -> str:
@@ -116,6 +119,7 @@ class StreamPort(Port):
             gone = self._peer_gone = asyncio.get_running_loop().create_future()
             await self.network.worker.call("stream_attach", port=self.id, fds=[peer.fileno()])
             self.state = name
+        resolve(self.connected)
         logger.info("stream port '%s' is connected: %s", self.id, self.state)
         return gone
 

@@ -31,6 +31,7 @@ class UserPort(Port):
     def __init__(self, network: Network, options: UserOptions) -> None:
         super().__init__(network, options)
         self.options = options
+        self._dhcp = DhcpServer(dhcp_config(options))
         self._forwards: dict[str, HostForward] = {}
 
     @property
@@ -42,6 +43,10 @@ class UserPort(Port):
         """One line for people: the network and its forwards."""
         forwards = "".join(f", {describe_forward(forward)}" for forward in self.forwards)
         return f"{self.id}: user network {self.options.net}{forwards}"
+
+    def service_drops(self) -> dict[str, int]:
+        """What the DHCP server did not answer, by reason."""
+        return {f"dhcp_{reason}": count for reason, count in self._dhcp.drops.items()}
 
     async def open(self) -> None:
         """Start the network with its services. Raises HostError when a forward's address cannot be had."""
@@ -55,7 +60,7 @@ class UserPort(Port):
             await self.add_forward(rule)
 
     async def _start_services(self, channel: socket.socket) -> None:
-        self._run("DHCP", serve_dhcp, channel, DhcpServer(dhcp_config(self.options)))
+        self._run("DHCP", serve_dhcp, channel, self._dhcp)
         # Once here, so that names resolve from the first packet on.
         await self._tell_resolvers(read_resolvers())
         self._run("following the host's resolvers", follow_resolvers, self._tell_resolvers)

@@ -12,16 +12,17 @@ It is the one authority for its segment, so unlike a server among others it also
 nothing about; a client that moved here from elsewhere then starts over at once instead of waiting. What a
 client wants is told by which fields it filled in (RFC 2131 section 4.3.2, table 4):
 
-    message    client state   server id  requested  ciaddr   answer DISCOVER   init           -
-    maybe      -        OFFER; the address is set aside for a minute REQUEST    selecting      ours
-    yes        -        ACK or NAK REQUEST    selecting      other's    yes        -        none; our offer
-    is withdrawn REQUEST    init-reboot    -          yes        -        ACK or NAK REQUEST    renewing
-    -          -          yes      ACK, straight to the client; or NAK by broadcast REQUEST    rebinding
-    -          -          yes      the same DECLINE    (any)          maybe      yes        -        none;
-    the address is given to nobody for a while RELEASE    bound          maybe      -          yes
-    none; the address is free, the client is remembered INFORM     -              -          -          yes
-    ACK with the settings, without an address or times (none)     BOOTP          -          maybe      maybe
-    ACK without end of the lease: such a client never asks again
+    message   client state  server id  requested  ciaddr  answer
+    DISCOVER  init          -          maybe      -       OFFER; the address is set aside for a minute
+    REQUEST   selecting     ours       yes        -       ACK or NAK
+    REQUEST   selecting     other's    yes        -       none; our offer is withdrawn
+    REQUEST   init-reboot   -          yes        -       ACK or NAK
+    REQUEST   renewing      -          -          yes     ACK, straight to the client; or NAK by broadcast
+    REQUEST   rebinding     -          -          yes     the same
+    DECLINE   (any)         maybe      yes        -       none; the address is given to nobody for a while
+    RELEASE   bound         maybe      -          yes     none; the address is free, the client is remembered
+    INFORM    -             -          -          yes     ACK with the settings, without an address or times
+    (none)    BOOTP         -          maybe      maybe   ACK without end of the lease: it never asks again
 
 A REQUEST that names no address gets what the client had, or a free one, as QEMU answers it.
 
@@ -127,7 +128,7 @@ class DhcpServer:
         except DhcpError:
             return self._drop("malformed")
         if request.op != BOOT_REQUEST:
-            return self._drop("not a request")
+            return self._drop("not_a_request")
         if request.giaddr != UNSPECIFIED:
             return self._drop("relayed")
         return self._dispatch(request, client_mac, now)
@@ -147,23 +148,23 @@ class DhcpServer:
             case None:
                 return self._bootp(request, now)
             case _:
-                return self._drop("unknown type")
+                return self._drop("unknown_type")
 
     def _discover(self, request: DhcpMessage, now: float) -> Reply | None:
         address = self._leases.choose(request.chaddr, request.requested_address, now)
         if address is None:
-            return self._drop("pool exhausted")
+            return self._drop("pool_exhausted")
         self._leases.offer(request.chaddr, address, now)
         return self._broadcast(request, address, self._options(request, MessageType.OFFER))
 
     def _request(self, request: DhcpMessage, client_mac: bytes, now: float) -> Reply | None:
         if not self._is_for_us(request):
             self._leases.withdraw(request.chaddr, now)
-            return self._drop("for another server")
+            return self._drop("for_another_server")
         wish = request.requested_address or _known(request.ciaddr)
         address = wish or self._leases.choose(request.chaddr, None, now)
         if address is None:
-            return self._drop("pool exhausted")
+            return self._drop("pool_exhausted")
         if not self._leases.is_free(address, request.chaddr, now):
             return self._refuse(request)
         self._leases.bind(request.chaddr, address, now + self.config.lease_time)
@@ -176,7 +177,7 @@ class DhcpServer:
         wish = request.requested_address or _known(request.ciaddr)
         address = self._leases.choose(request.chaddr, wish, now)
         if address is None:
-            return self._drop("pool exhausted")
+            return self._drop("pool_exhausted")
         self._leases.bind(request.chaddr, address, math.inf)
         return self._broadcast(request, address, self._options(request, MessageType.ACK))
 
@@ -184,12 +185,12 @@ class DhcpServer:
         address = request.requested_address
         if self._is_for_us(request) and address and self._leases.block(request.chaddr, address, now):
             return None
-        return self._drop("not the client's address")
+        return self._drop("not_the_clients_address")
 
     def _release(self, request: DhcpMessage, now: float) -> Reply | None:
         if self._is_for_us(request) and self._leases.release(request.chaddr, request.ciaddr, now):
             return None
-        return self._drop("not the client's address")
+        return self._drop("not_the_clients_address")
 
     def _inform(self, request: DhcpMessage, client_mac: bytes) -> Reply:
         """The client has an address from elsewhere and wants the rest (RFC 2131 section 4.3.5)."""
@@ -293,11 +294,11 @@ async def serve_dhcp(
 def _answer(server: DhcpServer, datagram: bytes, now: float) -> bytes | None:
     """One datagram of the service channel in, the answering one out."""
     if len(datagram) < _HEADER.size:
-        server.drops["bad header"] += 1
+        server.drops["bad_header"] += 1
         return None
     mac, _, _, _, port = _HEADER.unpack_from(datagram)
     if port != SERVER_PORT:
-        server.drops["other port"] += 1
+        server.drops["other_port"] += 1
         return None
     reply = server.handle(datagram[_HEADER.size :], mac, now)
     if reply is None:

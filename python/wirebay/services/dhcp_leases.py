@@ -6,8 +6,7 @@ An address is in one of these states, told by its `Lease` and the time:
 - offered: set aside for a client for a minute, in which it decides
 - bound: given to a client until the lease ends
 - lapsed: an offer, a binding or a block that is over. The client is remembered, so it gets the same address
-  again
-  unless that was needed for another one meanwhile
+  again unless that was needed for another one meanwhile
 - blocked: somebody uses the address without having asked; given to nobody for a while
 
 A client is a MAC address, as in QEMU. RFC 2131 lets a client id (option 61) come first, but a guest has

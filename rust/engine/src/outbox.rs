@@ -73,6 +73,11 @@ impl Outbox {
         self.used >= BATCH
     }
 
+    /// Bytes to deliver.
+    pub fn bytes(&self) -> usize {
+        self.used
+    }
+
     /// Nothing to deliver?
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()

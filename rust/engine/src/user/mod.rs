@@ -177,7 +177,16 @@ impl<H: Host> UserNet<H> {
             }
             let Some(token) = self.to_run.pop_front() else { return false };
             match self.flows.get(token) {
-                Some(Flow::Tcp(_)) => self.pump(now, token, out, room),
+                Some(Flow::Tcp(flow)) => {
+                    let (all, waiting) = (room(flow.ends.mac), out.bytes());
+                    let left = all.saturating_sub(waiting);
+                    if left < all.min(usize::from(u16::MAX)) {
+                        // What waits for delivery takes room too: how much is only known afterwards.
+                        self.to_run.push_front(token);
+                        break;
+                    }
+                    self.pump(now, token, out, left);
+                }
                 Some(Flow::Datagram(_)) => self.receive_datagrams(now, token, out),
                 None => {}
             }
@@ -185,11 +194,11 @@ impl<H: Host> UserNet<H> {
         !self.to_run.is_empty()
     }
 
-    fn pump(&mut self, now: Time, token: Token, out: &mut Outbox, room: &dyn Fn(Mac) -> usize) {
+    fn pump(&mut self, now: Time, token: Token, out: &mut Outbox, room: usize) {
         let mut stalled = false;
         self.with_tcp(now, token, out, |flow, cx| {
             flow.clear(flags::PUMP_QUEUED);
-            match flow.pump(cx, room(flow.ends.mac)) {
+            match flow.pump(cx, room) {
                 Pumped::Idle => {}
                 Pumped::More => flow.set(flags::PUMP_WANTED),
                 Pumped::Stalled => {
@@ -271,15 +280,16 @@ impl<H: Host> UserNet<H> {
     fn tcp_event(&mut self, now: Time, token: Token, ready: Readiness, out: &mut Outbox) {
         let (mut failed, mut wants_ack) = (None, false);
         self.with_tcp(now, token, out, |flow, cx| {
+            if ready.read_closed {
+                // Told once, and maybe together with the end of the connect.
+                flow.set(flags::READ_CLOSED);
+            }
             if flow.state() == tcp::State::Connecting {
                 failed = flow.connect_progress(cx).err();
                 return Verdict::Keep;
             }
             if ready.error && cx.host.tcp_connected(&mut flow.socket).is_err() {
                 return flow.reset_guest(cx);
-            }
-            if ready.read_closed {
-                flow.set(flags::READ_CLOSED);
             }
             if ready.readable || ready.read_closed {
                 flow.set(flags::READABLE | flags::PUMP_WANTED);

@@ -154,7 +154,9 @@ impl<H: Host> UserNet<H> {
             Ok(socket) => socket,
             Err(error) => {
                 let reason = reason_of(&error);
-                self.answer_error(reason, &ends, packet.bytes, out);
+                if !answers_with_reset(reason) {
+                    self.answer_error(reason, &ends, packet.bytes, out);
+                }
                 return Err(reason);
             }
         };

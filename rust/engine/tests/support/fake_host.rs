@@ -205,11 +205,12 @@ impl TcpPeer {
         self.wake();
     }
 
-    /// The peer reads up to so many bytes.
-    pub fn reads(&self, most: usize) {
+    /// The peer reads up to so many bytes. Whether there is more.
+    pub fn reads(&self, most: usize) -> bool {
         if self.change(|conn| conn.peer_reads(most)) {
             self.wake();
         }
+        self.conn().received.len() < self.conn().taken()
     }
 
     /// From now on the send queue holds so many bytes.

@@ -18,7 +18,9 @@ pub struct Sim {
     pub down: Link,
     /// Bytes the cable to the guest holds; the network must not send more.
     pub cable: usize,
-    pub steps: usize,
+    wake: Option<Time>,
+    /// The most there ever was on it.
+    pub most_load: usize,
 }
 
 impl Sim {
@@ -27,7 +29,7 @@ impl Sim {
         let world = World::new(config);
         let guest = Smol::new(world.now, mtu, seed);
         let (up, down) = (Link::new(quality, seed ^ 1), Link::new(quality, seed ^ 2));
-        Sim { world, guest, up, down, cable: 1 << 20, steps: 0 }
+        Sim { world, guest, up, down, cable: 1 << 20, wake: None, most_load: 0 }
     }
 
     /// Goes on until `app` says that it is done. `app` is called whenever something may have happened; it panics if
@@ -35,7 +37,6 @@ impl Sim {
     pub fn run(&mut self, patience: Duration, mut app: impl FnMut(&mut Sim) -> bool) {
         let end = self.world.now + patience;
         loop {
-            self.steps += 1;
             self.exchange();
             if app(self) {
                 return;
@@ -47,10 +48,15 @@ impl Sim {
         }
     }
 
+    /// The application wants to be called again after this.
+    pub fn wake_in(&mut self, span: Duration) {
+        self.wake = Some(self.world.now + span);
+    }
+
     fn next(&mut self) -> Time {
         let now = self.world.now;
         let guest = self.guest.next(now);
-        let all = [guest, self.up.next(), self.down.next(), self.world.net.next_deadline()];
+        let all = [guest, self.up.next(), self.down.next(), self.world.net.next_deadline(), self.wake.take()];
         all.into_iter().flatten().min().unwrap_or(Time::NEVER)
     }
 
@@ -69,6 +75,7 @@ impl Sim {
         for frame in self.world.take_frames() {
             self.down.send(now, frame);
         }
+        self.most_load = self.most_load.max(self.down.load);
         self.guest.poll(now);
         for frame in self.guest.card.tx.drain(..) {
             self.up.send(now, frame);

@@ -124,6 +124,7 @@ impl World {
 
     fn collect(&mut self, phase: Phase) {
         for frame in self.out.frames() {
+            self.room = self.room.saturating_sub(frame.bytes.len());
             self.watch.network_sent(self.now, &frame, &mut |bytes, packet| {
                 if let (Some(recorder), Packet::Tcp { seg, .. }) = (&mut self.recorder, &packet) {
                     recorder.network_sent(phase, seg, &self.host);

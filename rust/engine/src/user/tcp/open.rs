@@ -1,7 +1,9 @@
 //! Opening a connection, from either side.
 
 use super::flags::{PUMP_WANTED, READABLE};
-use super::{Cx, DEFAULT_MSS, Ends, LEAST_MSS, OVERHEAD, State, TcpFlow, Verdict, policy};
+use super::{
+    Cx, DEFAULT_MSS, Ends, LEAST_MSS, OVERHEAD, State, TcpFlow, Verdict, before, policy, reset_stray,
+};
 use crate::host::Host;
 use crate::time::Time;
 use crate::user::emit;
@@ -69,17 +71,29 @@ impl<S> TcpFlow<S> {
         self.max = self.nxt;
     }
 
-    /// The guest's Ethernet address has become known.
+    /// The guest's Ethernet address has become known. It may have been by a segment of the guest's, and this be late.
     pub fn resolve<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>, mac: Mac) {
+        if self.state != State::SynSent || !self.unresolved() {
+            return;
+        }
         self.ends.mac = mac;
         self.loss.retries = 0;
         self.since = cx.now;
         self.call_guest(cx);
     }
 
+    /// A reset before the guest has anything of ours to acknowledge must at least name the byte we expect.
+    pub(super) fn in_handshake_reset<H: Host<Tcp = S>>(&self, cx: &mut Cx<'_, H>, seg: &Tcp<'_>) -> Verdict {
+        if seg.seq == self.rcv_nxt {
+            return Verdict::Abort;
+        }
+        cx.drops.count(DropReason::TcpOutOfWindow);
+        Verdict::Keep
+    }
+
     pub(super) fn in_syn_received<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>, seg: &Tcp<'_>) -> Verdict {
         if seg.has(RST) {
-            return Verdict::Abort;
+            return self.in_handshake_reset(cx, seg);
         }
         if seg.has(SYN) {
             self.send_syn_ack(cx);
@@ -94,8 +108,13 @@ impl<S> TcpFlow<S> {
     }
 
     pub(super) fn in_syn_sent<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>, seg: &Tcp<'_>) -> Verdict {
-        if self.unresolved() || !seg.has(ACK) || seg.ack != self.una.wrapping_add(1) {
+        let called = !self.unresolved() && before(self.una, self.nxt);
+        if !called || !seg.has(ACK) || seg.ack != self.nxt {
             cx.drops.count(DropReason::TcpOutOfWindow);
+            if called && seg.has(ACK) {
+                // The guest remembers an old connection: it must forget that before it can take this one.
+                reset_stray(cx.out, cx.config, &self.ends, seg);
+            }
             return Verdict::Keep;
         }
         if seg.has(RST) {

@@ -18,7 +18,7 @@ impl<S> TcpFlow<S> {
     /// A segment of this connection has come from the guest.
     pub fn segment<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>, seg: &Tcp<'_>) -> Verdict {
         match self.state {
-            State::Connecting if seg.has(RST) => Verdict::Abort,
+            State::Connecting if seg.has(RST) => self.in_handshake_reset(cx, seg),
             State::Connecting => {
                 cx.drops.count(DropReason::TcpDuplicate);
                 Verdict::Keep

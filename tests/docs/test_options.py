@@ -1,0 +1,72 @@
+"""Every option of every command and netdev type is on its page, and every page is of something that exists."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import ROOT
+from wirebay.options import stream, tap, types, user
+
+DOCS = ROOT / "docs"
+COMMANDS = ("ns", "qemu", "serve", "doctor")
+# An option begins its line, or follows another one there.
+OPTION = re.compile(r"(?:^  |, )(--?[a-z][a-z-]*)", re.MULTILINE)
+NETDEVS: dict[str, type] = {
+    "user": types.UserOptions,
+    "stream": types.StreamOptions,
+    "tap": types.TapOptions,
+    "hubport": types.HubportOptions,
+}
+ADDRESSES: tuple[type, ...] = (types.UnixAddr, types.InetAddr, types.FdAddr)
+REFUSED = {"user": user.NOT_SERVED, "tap": tap.NOT_SERVED, "stream": stream.NOT_SERVED_INET}
+# Options whose field has another name, because that is no identifier of QEMU's or holds something made of it.
+SPELLINGS = {"addr": "addr.type", "fd": "addr.str", "vnet_hdr": "vnet_hdr"}
+
+
+def code_words(page: Path) -> set[str]:
+    """The first words of all code spans of a page, and what stands alone between commas in them."""
+    return {word for span in re.findall(r"`([^`\n]+)`", page.read_text()) for word in re.split(r"[ ,=]", span)}
+
+
+def fields(kind: type) -> set[str]:
+    return {field.name for field in dataclasses.fields(kind)}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_of_a_command_is_on_its_page(command: str) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "wirebay", command, "--help"], capture_output=True, text=True, check=True
+    )
+    options = set(OPTION.findall(run.stdout.partition("\noptions:\n")[2]))
+    assert "--help" in options, "the help has no list of options"
+    assert options - code_words(DOCS / f"cmd-{command}.md") == set()
+
+
+@pytest.mark.parametrize("kind", NETDEVS)
+def test_every_option_of_a_netdev_is_on_its_page(kind: str) -> None:
+    names = fields(NETDEVS[kind]) - {"id"}
+    spelled = {"addr.type" if name == "addr" else name.replace("_", "-") for name in names}
+    words = {word.replace("_", "-") for word in code_words(DOCS / f"netdev-{kind}.md")}
+    assert spelled - words == set()
+
+
+@pytest.mark.parametrize("kind", ADDRESSES, ids=lambda kind: str(kind.__name__))
+def test_every_option_of_an_address_is_on_the_page_of_stream(kind: type) -> None:
+    names = {"str" if name == "fd" else name.replace("_", "-") for name in fields(kind)}
+    assert {f"addr.{name}" for name in names} - code_words(DOCS / "netdev-stream.md") == set()
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_every_option_refused_by_name_is_on_the_page(kind: str) -> None:
+    assert set(REFUSED[kind]) - code_words(DOCS / f"netdev-{kind}.md") == set()
+
+
+def test_every_command_and_netdev_has_its_page_and_no_page_is_left_over() -> None:
+    pages = {page.stem for page in [*DOCS.glob("cmd-*.md"), *DOCS.glob("netdev-*.md")]}
+    assert pages == {f"cmd-{name}" for name in COMMANDS} | {f"netdev-{name}" for name in NETDEVS}
