@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import PAGES, ROOT, blocks, commands, name_of
+from tests.bench.processes import tree, wait_until
+from tests.docs.pages import PAGES, blocks, commands, name_of
+from tests.guests.console import Console
 from wirebay.cli import ns, serve
 from wirebay.options.netdev import parse_netdev
 
@@ -19,7 +24,9 @@ def test_the_readme_shows_every_command() -> None:
     assert {words[1] for page, words in EXAMPLES if page == "README.md"} == {"ns", "qemu", "serve", "doctor"}
 
 
-@pytest.mark.parametrize(("page", "words"), EXAMPLES, ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("page", "words"), EXAMPLES, ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_an_example_is_taken_by_its_command(page: str, words: list[str]) -> None:
     _, command, *arguments = words
     match command:
@@ -39,5 +46,12 @@ def test_an_example_is_taken_by_its_command(page: str, words: list[str]) -> None
             assert (command, arguments) == ("doctor", [])
 
 
-def test_the_python_example_runs_until_something_ends_it(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    pass
+@pytest.mark.parametrize(("page", "code"), PYTHON, ids=lambda value: value if value.endswith(".md") else "")
+def test_the_python_example_serves_until_its_worker_ends(page: str, code: str, tmp_path: Path) -> None:
+    free_port = code.replace("127.0.0.1:2222", "127.0.0.1:0")
+    with Console([sys.executable, "-c", free_port], cwd=tmp_path) as console:
+        wait_until((tmp_path / "vm0.sock").exists, "the socket of the example")
+        (worker,) = tree(console.process.pid)[1:]
+        os.kill(worker, signal.SIGKILL)
+        console.line("the packet worker")
+        assert console.finish() == 0

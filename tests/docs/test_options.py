@@ -1,4 +1,4 @@
-"""Every option of every command and netdev type is on its page, and every page is of something that exists."""
+"""Every option of every command and netdev type is on its page, and every page is of one of them."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ NETDEVS: dict[str, type] = {
 }
 ADDRESSES: tuple[type, ...] = (types.UnixAddr, types.InetAddr, types.FdAddr)
 REFUSED = {"user": user.NOT_SERVED, "tap": tap.NOT_SERVED, "stream": stream.NOT_SERVED_INET}
-# Options whose field has another name, because that is no identifier of QEMU's or holds something made of it.
-SPELLINGS = {"addr": "addr.type", "fd": "addr.str", "vnet_hdr": "vnet_hdr"}
 
 
 def code_words(page: Path) -> set[str]:
     """The first words of all code spans of a page, and what stands alone between commas in them."""
-    return {word for span in re.findall(r"`([^`\n]+)`", page.read_text()) for word in re.split(r"[ ,=]", span)}
+    return {
+        word for span in re.findall(r"`([^`\n]+)`", page.read_text()) for word in re.split(r"[ ,=]", span)
+    }
 
 
 def fields(kind: type) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -60,7 +61,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[[], FakeWorker]:
 def test_netdevs_that_contradict_each_other_are_refused_before_anything_starts(
     monkeypatch: pytest.MonkeyPatch, netdevs: list[str], sentence: str
 ) -> None:
-    monkeypatch.setattr(serve_module, "main", None)
+    monkeypatch.setattr(serve_module, "serve", None)
     with pytest.raises(OptionError) as error:
         run([word for netdev in netdevs for word in ("-netdev", netdev)])
     assert str(error.value) == sentence
@@ -81,10 +82,11 @@ def test_wrong_usage_has_status_2(argv: list[str]) -> None:
 def test_both_spellings_of_netdev_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
-    async def spy(netdevs: list[Netdev], ready_fd: int | None) -> None:
+    async def spy(netdevs: list[Netdev], ready_fd: int | None) -> int:
         seen.extend(netdev.id for netdev in netdevs)
+        return 0
 
-    monkeypatch.setattr(serve_module, "main", spy)
+    monkeypatch.setattr(serve_module, "serve", spy)
     assert run(["-netdev", "user,id=u0", "--netdev", "user,id=u1"]) == 0
     assert seen == ["u0", "u1"]
 
@@ -99,8 +101,11 @@ class Running:
 
     def __init__(self, fake: FakeWorker, netdevs: list[Netdev], ready_fd: int | None = None) -> None:
         self.fake = fake
-        self.stop = asyncio.Event()
-        self.task = asyncio.create_task(serve(netdevs, ready_fd, self.stop))
+        self.task = asyncio.create_task(serve(netdevs, ready_fd))
+
+    def stop(self) -> None:
+        """As `kill` does, once it is ready."""
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def joins(self) -> list[tuple[Any, Any]]:
         return [(request["hub"], request["port"]) for request in self.fake.sent("join")]
@@ -129,7 +134,7 @@ async def test_without_hubports_all_ports_share_one_hub(
     assert await ready(read) == b"1"
     assert running.joins() == [("#1", "u0"), ("#1", "vm0")]
     assert capsys.readouterr().err == f"u0: user network 10.0.2.0/24\nvm0: listening on unix:{path}\n"
-    running.stop.set()
+    running.stop()
     await running.task
     assert not path.exists()
     assert running.fake.requests[-1] == {"cmd": "stop"}
@@ -144,7 +149,7 @@ async def test_hubports_say_who_is_on_which_hub(
     await ready(read)
     assert running.joins() == [("hub3", "u0")]
     assert "warning: netdev u1 has no peer\n" in capsys.readouterr().err
-    running.stop.set()
+    running.stop()
     await running.task
 
 

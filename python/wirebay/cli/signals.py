@@ -15,8 +15,7 @@ from typing import Self
 
 from wirebay.cli.loop import heeded
 
-# asm-generic/siginfo.h: sent by the kernel (a terminal), and by a process to one of its own threads.
-SI_KERNEL, SI_TKILL = 0x80, -6
+SI_KERNEL = 0x80  # asm-generic/siginfo.h: sent by the kernel, which is to say by a terminal
 
 Handler = Callable[[int, bool], None]
 
@@ -32,6 +31,7 @@ class Signals:
         self._numbers = heeded()
         self._handler = handler
         self._loop = asyncio.get_running_loop()
+        self._over = False
         self._waiting = threading.Thread(target=self._wait, daemon=True)
 
     def __enter__(self) -> Self:
@@ -46,7 +46,9 @@ class Signals:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._over = True
         if self._waiting.ident is not None:
+            # Any signal wakes the thread. (That it came from here cannot be told: the C library hides it.)
             signal.pthread_kill(self._waiting.ident, self._numbers[0])
             self._waiting.join()
         for number in self._numbers:
@@ -54,5 +56,8 @@ class Signals:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, self._numbers)
 
     def _wait(self) -> None:
-        while (info := signal.sigwaitinfo(self._numbers)).si_code != SI_TKILL:
+        while True:
+            info = signal.sigwaitinfo(self._numbers)
+            if self._over:
+                return
             self._loop.call_soon_threadsafe(self._handler, info.si_signo, info.si_code == SI_KERNEL)
