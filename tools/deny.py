@@ -103,13 +103,22 @@ def source_faults(packages: Iterable[Package]) -> Iterator[str]:
             yield f"{crate(package)}: comes from {package['source']}, not from crates.io"
 
 
+def is_macro(package: Package) -> bool:
+    """Whether the crate is a procedural macro."""
+    return any("proc-macro" in target["kind"] for target in package["targets"])
+
+
 def linked(metadata: Metadata) -> set[str]:
-    """Package ids that our crates link: reached over normal dependencies, not over build or dev ones."""
+    """Package ids that our crates link: reached over normal dependencies, not over build or dev ones.
+
+    What a procedural macro depends on runs in the compiler and is not linked either.
+    """
     nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
+    macros = {package["id"] for package in metadata["packages"] if is_macro(package)}
     seen: set[str] = set()
     waiting: list[str] = list(metadata["workspace_members"])
     while waiting:
-        if (name := waiting.pop()) in seen:
+        if (name := waiting.pop()) in seen or name in macros:
             continue
         seen.add(name)
         waiting += [

@@ -28,7 +28,7 @@ REFUSED = {"user": user.NOT_SERVED, "tap": tap.NOT_SERVED, "stream": stream.NOT_
 
 
 def code_words(page: Path) -> set[str]:
-    """The first words of all code spans of a page, and what stands alone between commas in them."""
+    """All words in the code spans of a page, apart at blanks, commas and equals signs."""
     return {
         word for span in re.findall(r"`([^`\n]+)`", page.read_text()) for word in re.split(r"[ ,=]", span)
     }

@@ -164,15 +164,22 @@ def take(plan: Plan) -> dict[str, object]:
 
 
 def dial(address: str, port: int) -> socket.socket:
-    """Connect; a network that is just being made gets ten seconds."""
+    """Connect; a network that is just being made gets ten seconds.
+
+    Frames sent before it is whole are lost, so each attempt is a short one: the kernel's own second attempt
+    comes after a second.
+    """
     end = time.monotonic() + 10
     while True:
         try:
-            return socket.create_connection((address, port), timeout=20)
+            connection = socket.create_connection((address, port), timeout=0.25)
         except OSError:
             if time.monotonic() > end:
                 raise
             time.sleep(0.02)
+        else:
+            connection.settimeout(20)
+            return connection
 
 
 def read_all(connection: socket.socket) -> bytearray:

@@ -17,7 +17,7 @@ import pytest
 import wirebay
 from wirebay.cli import child as child_module
 from wirebay.cli.child import spawn, supervise
-from wirebay.cli.loop import run_loop
+from wirebay.cli.loop import STOP_SIGNALS, run_loop, until_stopped
 from wirebay.errors import HostError
 
 SOURCES = str(Path(wirebay.__path__[0]).parent)
@@ -222,7 +222,7 @@ def test_the_kernel_ends_a_spawned_child_when_we_are_killed() -> None:
         assert parent.stdout.read() == b""
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_a_signal_before_the_child_runs_ends_the_loop_through_its_clean_up(number: signal.Signals) -> None:
     steps: list[str] = []
 
@@ -245,3 +245,21 @@ def test_the_loops_result_is_that_of_the_main_function() -> None:
         return 7
 
     assert run_loop(main()) == 7
+
+
+class Unfailing:
+    """A network that goes on and on."""
+
+    async def failed(self) -> str:
+        return await asyncio.get_running_loop().create_future()
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_a_signal_right_before_the_wait_for_one_is_its_proper_end(number: signal.Signals) -> None:
+    async def main() -> int:
+        os.kill(os.getpid(), number)  # as whoever was told that we are ready may do
+        async with asyncio.timeout(10):
+            await until_stopped(Unfailing())
+        return 0
+
+    assert run_loop(main()) == 0

@@ -18,13 +18,14 @@ from tools.deny import (
 )
 
 
-def package(name: str, version: str = "1.0.0", **members: Any) -> dict[str, Any]:
+def package(name: str, version: str = "1.0.0", kind: str = "lib", **members: Any) -> dict[str, Any]:
     return {
         "id": f"{name} {version}",
         "name": name,
         "version": version,
         "license": "MIT",
         "source": REGISTRY,
+        "targets": [{"kind": [kind]}],
     } | members
 
 
@@ -91,6 +92,14 @@ def test_a_second_version_that_is_not_linked_is_no_fault(kind: str) -> None:
     data = metadata(
         package("ours"), package("a", "1.0.0"), package("a", "2.0.0"),
         deps={"ours 1.0.0": [("a 1.0.0", None), ("a 2.0.0", kind)]},
+    )  # fmt: skip
+    assert list(duplicate_faults(data)) == []
+
+
+def test_what_a_procedural_macro_needs_is_not_linked() -> None:
+    data = metadata(
+        package("ours"), package("a", "1.0.0"), package("m", kind="proc-macro"), package("a", "2.0.0"),
+        deps={"ours 1.0.0": [("a 1.0.0", None), ("m 1.0.0", None)], "m 1.0.0": [("a 2.0.0", None)]},
     )  # fmt: skip
     assert list(duplicate_faults(data)) == []
 

@@ -17,7 +17,7 @@ from tests.guests.console import ESCAPES, fields
 
 def members(archive: bytes) -> list[cpio.Entry]:
     """A naive reader of the format: header of 13 hexadecimal words, name, data, each padded to 4 bytes."""
-    found = []
+    found: list[cpio.Entry] = []
     at = 0
     while True:
         assert archive[at : at + 6] == b"070701"

@@ -1,7 +1,7 @@
 """A command's child process: started, told of every signal, and never left behind.
 
-`spawn` starts the child and `supervise` waits for it. From then on SIGTERM, SIGHUP and SIGINT go to the child,
-and the command ends after it.
+`spawn` starts the child and `supervise` waits for it. From then on SIGTERM, SIGHUP and SIGINT go to the
+child, and the command ends after it.
 
 A Ctrl-C at the terminal reaches the child by itself, since it is in our process group; it is not passed on.
 """

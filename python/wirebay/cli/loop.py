@@ -1,8 +1,11 @@
 """The event loop of a command, and how signals end it.
 
-SIGTERM and SIGHUP end a command through all its clean-up, whatever it is doing; SIGINT does the same as
-KeyboardInterrupt. A command that serves until it is told to stop waits in `until_stopped`, where a signal is
-its proper end. Signals that whoever started us had ignored (nohup) stay ignored.
+A signal ends a command through all its clean-up, whatever it is doing. A command that serves until it is told
+to stop waits in `until_stopped`, where a signal is its proper end. Signals that whoever started us had ignored
+(nohup) stay ignored.
+
+All of them are acted on by the event loop, between its steps: what happens without `await` before a wait, as
+telling that we are ready, cannot be followed by a signal that the wait does not see.
 """
 
 from __future__ import annotations
@@ -27,16 +30,15 @@ class FailingNetwork(Protocol):
         """Wait until something ends the whole network; returns the sentence that tells what."""
 
 
-def heeded(numbers: tuple[signal.Signals, ...] = STOP_SIGNALS) -> list[signal.Signals]:
-    """Those of the signals that are not ignored."""
-    return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+def heeded() -> list[signal.Signals]:
+    """Those of STOP_SIGNALS that are not ignored."""
+    return [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def run_loop(main: Coroutine[Any, Any, int]) -> int:
     """Run `main` in an event loop of its own and return its result.
 
-    SIGTERM and SIGHUP cancel it, so that it cleans up; the result then is 128 and the signal's number. SIGINT
-    does the same and raises KeyboardInterrupt.
+    The first of STOP_SIGNALS cancels it, so that it cleans up; the result then is 128 and the signal's number.
     """
     return asyncio.run(_cancelled_by_signals(main))
 
@@ -50,7 +52,7 @@ async def _cancelled_by_signals(main: Coroutine[Any, Any, int]) -> int:
             task.cancel()
         received.append(number)
 
-    for number in heeded((signal.SIGTERM, signal.SIGHUP)):
+    for number in heeded():
         asyncio.get_running_loop().add_signal_handler(number, stop, number)
     try:
         return await task

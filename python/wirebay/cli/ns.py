@@ -206,4 +206,3 @@ async def with_network(options: UserOptions, tap: Tap, serve: Callable[[Network]
         ports = [await network.add("tap", id="tap0", tap=tap), await network.add(options)]
         await network.join(*ports)
         return await serve(network)
-

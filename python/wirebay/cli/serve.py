@@ -110,4 +110,3 @@ async def build(network: Network, netdevs: Sequence[Netdev]) -> None:
     for port in ports:
         if port.kind != "hubport" and port.hub is None:
             print(f"warning: netdev {port.id} has no peer", file=sys.stderr)
-

@@ -16,6 +16,7 @@ from typing import Self
 from wirebay.cli.loop import heeded
 
 SI_KERNEL = 0x80  # asm-generic/siginfo.h: sent by the kernel, which is to say by a terminal
+ENOUGH = signal.SIGRTMAX  # ends the thread that waits; nobody else sends it
 
 Handler = Callable[[int, bool], None]
 
@@ -31,33 +32,26 @@ class Signals:
         self._numbers = heeded()
         self._handler = handler
         self._loop = asyncio.get_running_loop()
-        self._over = False
         self._waiting = threading.Thread(target=self._wait, daemon=True)
 
     def __enter__(self) -> Self:
         for number in self._numbers:
             # For a process with threads, where a signal may find one that does not block it. Origin unknown.
             self._loop.add_signal_handler(number, self._handler, number, False)
-        signal.pthread_sigmask(signal.SIG_BLOCK, self._numbers)
-        if self._numbers:
-            self._waiting.start()
+        signal.pthread_sigmask(signal.SIG_BLOCK, [*self._numbers, ENOUGH])
+        self._waiting.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over = True
-        if self._waiting.ident is not None:
-            # Any signal wakes the thread. (That it came from here cannot be told: the C library hides it.)
-            signal.pthread_kill(self._waiting.ident, self._numbers[0])
-            self._waiting.join()
+        assert self._waiting.ident is not None
+        signal.pthread_kill(self._waiting.ident, ENOUGH)
+        self._waiting.join()
         for number in self._numbers:
             self._loop.add_signal_handler(number, lambda: None)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._numbers)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [*self._numbers, ENOUGH])
 
     def _wait(self) -> None:
-        while True:
-            info = signal.sigwaitinfo(self._numbers)
-            if self._over:
-                return
+        while (info := signal.sigwaitinfo([*self._numbers, ENOUGH])).si_signo != ENOUGH:
             self._loop.call_soon_threadsafe(self._handler, info.si_signo, info.si_code == SI_KERNEL)

@@ -102,8 +102,8 @@ impl<H: Host> Flows<H> {
 
     /// Add a flow under a key that no flow has.
     pub fn insert(&mut self, key: Key, flow: Flow<H>) -> Option<Token> {
-        *self.count(key.protocol) += 1;
         let token = self.table.insert((key, flow))?;
+        *self.count(key.protocol) += 1;
         let (table, secret) = (&self.table, self.secret);
         let rehash = |&i: &u32| table.at(i).map_or(0, |(k, _)| secret.hash(k));
         self.index.insert_unique(secret.hash(&key), token.index, rehash);

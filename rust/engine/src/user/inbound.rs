@@ -104,10 +104,11 @@ impl<H: Host> UserNet<H> {
         let ends = self.inbound_ends(&key);
         let iss = self.initial_sequence(&key, now);
         let flow = TcpFlow::from_host(socket, ends, iss, now);
-        if flow.unresolved() {
-            self.unresolved.push(token);
-        }
+        let unresolved = flow.unresolved();
         self.flows.insert(key, Flow::Tcp(flow));
+        if unresolved {
+            self.wait_for_neighbor(token);
+        }
         self.with_tcp(now, token, out, |flow, cx| {
             flow.call_guest(cx);
             Verdict::Keep
@@ -160,6 +161,7 @@ impl<H: Host> UserNet<H> {
             None => self.new_inbound_flow(now, slot, guest, client)?,
         };
         let (config, drops, neighbors) = (&self.config, &mut self.drops, &self.neighbors);
+        let mut waits = false;
         let Some(Flow::Datagram(flow)) = self.flows.get(token) else { return Ok(()) };
         flow.touch(now);
         if let Some(mac) = neighbors.find(*guest.ip()) {
@@ -169,12 +171,25 @@ impl<H: Host> UserNet<H> {
             if held.replace(data.into()).is_some() {
                 drops.count(DropReason::NoNeighbor);
             } else {
-                self.unresolved.push(token);
+                waits = true;
             }
             emit::arp(out, arp::REQUEST, config.host, *guest.ip(), Mac::BROADCAST);
         }
         self.flows.arm(token);
+        if waits {
+            self.wait_for_neighbor(token);
+        }
         Ok(())
+    }
+
+    /// The flow goes on when its guest's Ethernet address is known. A guest that never answers must not make the list
+    /// grow for ever: flows that have been given up leave it when they outnumber those that live.
+    fn wait_for_neighbor(&mut self, token: Token) {
+        let census = self.flows.census();
+        if self.unresolved.len() > 2 * (census.tcp + census.udp) {
+            self.unresolved.retain(|&waiting| self.flows.get(waiting).is_some());
+        }
+        self.unresolved.push(token);
     }
 
     /// The flow of a client that has been here before: same slot, same client, same local address.

@@ -90,6 +90,8 @@ pub struct Dialog {
     pub isn: u32,
     /// The network's window scale.
     pub scale: u8,
+    /// The network's first byte.
+    base: u32,
     number: usize,
 }
 
@@ -101,7 +103,7 @@ impl Dialog {
         let (isn, window) = (opening.isn, opening.window);
         let seq = isn.wrapping_add(1);
         let (guest, our) = (v4(GUEST_END), v4(SERVER));
-        let mut dialog = Dialog { world, guest, our, seq, ack: 0, window, isn, scale: 0, number: 0 };
+        let mut dialog = Dialog { world, guest, our, seq, ack: 0, window, isn, scale: 0, base: 0, number: 0 };
         assert_eq!(dialog.put(&opening.syn()), []);
         dialog
     }
@@ -125,10 +127,15 @@ impl Dialog {
         let mut world = opening.world();
         let (guest, our) = (v4("10.0.2.15:22"), v4("203.0.113.9:50000"));
         let slot = world.net.add_forward(guest, None);
-        world.put(&[super::frames::arp_frame(1, (super::frames::GUEST_MAC, *guest.ip()), super::frames::HOST)]);
+        world.put(&[super::frames::arp_frame(
+            1,
+            (super::frames::GUEST_MAC, *guest.ip()),
+            super::frames::HOST,
+        )]);
         world.accept(slot, "203.0.113.9:50000");
         let (isn, window) = (opening.isn, opening.window);
-        let mut dialog = Dialog { world, guest, our, seq: isn, ack: 0, window, isn, scale: 0, number: 0 };
+        let mut dialog =
+            Dialog { world, guest, our, seq: isn, ack: 0, window, isn, scale: 0, base: 0, number: 0 };
         let syn = dialog.hear();
         assert!(syn[0].is(SYN), "{syn:?}");
         dialog.scale = if opening.scale.is_some() { syn[0].scale.unwrap_or(0) } else { 0 };
@@ -213,6 +220,7 @@ impl Dialog {
         for seg in segs {
             if seg.has(SYN) || seg.seq == self.ack {
                 self.ack = seg.end();
+                self.base = if seg.has(SYN) { self.ack } else { self.base };
                 data.extend(&seg.payload);
             }
         }
@@ -228,6 +236,11 @@ impl Dialog {
     /// The right edge that a segment of the network promises.
     pub fn edge(&self, seg: &Seg) -> u32 {
         seg.ack.wrapping_add(u32::from(seg.window) << self.scale)
+    }
+
+    /// Bytes of data that the guest has accepted.
+    pub fn received(&self) -> usize {
+        self.ack.wrapping_sub(self.base) as usize
     }
 
     /// Does the network still have the connection?

@@ -34,6 +34,7 @@ pub enum Fate {
 }
 
 /// One TCP socket of the host and the peer at its other end.
+#[allow(clippy::struct_excessive_bools)] // independent facts, each asked for by some test
 pub struct Conn {
     pub token: Token,
     pub to: SocketAddr,

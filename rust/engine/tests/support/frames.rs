@@ -101,7 +101,8 @@ impl Packet {
             protocol::TCP => Packet::Tcp { to, seg: parse_tcp(at, &ip) },
             protocol::UDP => {
                 let udp = Udp::parse(ip.payload).unwrap();
-                let (src, dst) = (SocketAddrV4::new(ip.src, udp.src_port), SocketAddrV4::new(ip.dst, udp.dst_port));
+                let (src, dst) =
+                    (SocketAddrV4::new(ip.src, udp.src_port), SocketAddrV4::new(ip.dst, udp.dst_port));
                 Packet::Udp { to, src, dst, payload: udp.payload.to_vec() }
             }
             _ => parse_icmp(to, &ip),
@@ -179,7 +180,8 @@ fn finish_transport(src: Ipv4Addr, dst: Ipv4Addr, proto: u8, segment: &mut [u8])
         return;
     }
     segment[at..at + 2].fill(0);
-    let sum = if proto == protocol::ICMP { ones_sum(&*segment) } else { transport_sum(src, dst, proto, segment) };
+    let sum =
+        if proto == protocol::ICMP { ones_sum(&*segment) } else { transport_sum(src, dst, proto, segment) };
     let sum = if proto == protocol::UDP && sum == 0xffff { 0xffff } else { !sum };
     segment[at..at + 2].copy_from_slice(&sum.to_be_bytes());
 }
@@ -207,8 +209,13 @@ pub fn ping_frame(dst: Ipv4Addr, ident: u16, seq: u16, payload: &[u8]) -> Vec<u8
 pub fn arp_frame(operation: u16, sender: (Mac, Ipv4Addr), target: Ipv4Addr) -> Vec<u8> {
     let mut frame = vec![0; ethernet::HEADER_LEN + arp::LEN];
     ethernet::emit(&mut frame, Mac::BROADCAST, sender.0, ethertype::ARP);
-    let message =
-        Arp { operation, sender_mac: sender.0, sender_ip: sender.1, target_mac: Mac([0; 6]), target_ip: target };
+    let message = Arp {
+        operation,
+        sender_mac: sender.0,
+        sender_ip: sender.1,
+        target_mac: Mac([0; 6]),
+        target_ip: target,
+    };
     message.emit(&mut frame[ethernet::HEADER_LEN..]);
     frame
 }

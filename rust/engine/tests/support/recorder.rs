@@ -26,6 +26,7 @@ impl Phase {
 
 /// The recorder of the first connection of a world.
 #[derive(Default)]
+#[allow(clippy::struct_excessive_bools)] // independent facts, each asked for by some test
 pub struct Recorder {
     pub lines: Vec<Line>,
     base: u32,

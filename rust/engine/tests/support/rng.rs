@@ -1,6 +1,6 @@
 //! Repeatable randomness, and streams of bytes whose content is known at every place.
 
-/// SplitMix64 (Steele, Lea and Flood, 2014).
+/// `SplitMix64` (Steele, Lea and Flood, 2014).
 pub struct Rng(u64);
 
 impl Rng {

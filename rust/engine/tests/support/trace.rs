@@ -45,7 +45,8 @@ impl Display for Line {
                     Ack::No => "no",
                 };
                 let (left, interactive) = (i.window_left, u8::from(i.interactive));
-                let known = format!("{} {} {} {left} {} {interactive}", i.unacknowledged, i.room, i.waiting, i.mss);
+                let known =
+                    format!("{} {} {} {left} {} {interactive}", i.unacknowledged, i.room, i.waiting, i.mss);
                 write!(f, "when {known} => {decision}")
             }
             Line::Wanted => f.write_str("wanted"),
@@ -73,7 +74,9 @@ impl FromStr for Line {
         match words[..] {
             ["wanted"] => Ok(Line::Wanted),
             ["when", ref known @ .., "=>", decision] => parse_when(known, decision),
-            ["advertise", phase, ref known @ .., "=>", field, edge] => parse_advertise(phase, known, &[field, edge]),
+            ["advertise", phase, ref known @ .., "=>", field, edge] => {
+                parse_advertise(phase, known, &[field, edge])
+            }
             _ => Err(BadLine),
         }
     }

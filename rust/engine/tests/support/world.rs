@@ -198,7 +198,8 @@ fn guest_segment(at: Time, frame: &Frame<'_>) -> Option<Seg> {
     use wirebay_wire::ethernet::{Ethernet, ethertype};
     use wirebay_wire::ipv4::{Ipv4, protocol};
     let ethernet = Ethernet::parse(frame.bytes).ok().filter(|e| e.ethertype == ethertype::IPV4)?;
-    let ip = Ipv4::parse(ethernet.payload).ok().filter(|ip| ip.protocol == protocol::TCP && !ip.is_fragment())?;
+    let ip =
+        Ipv4::parse(ethernet.payload).ok().filter(|ip| ip.protocol == protocol::TCP && !ip.is_fragment())?;
     wirebay_wire::tcp::Tcp::parse(ip.payload).ok()?;
     Packet::parse(at, frame.bytes).seg()
 }

@@ -79,7 +79,17 @@ fn what_the_client_said_before_the_guest_answered_is_delivered() {
 
 fn answer_to(syn: &Seg) -> Seg {
     let (src, dst, ack) = (syn.dst, syn.src, syn.seq.wrapping_add(1));
-    Seg { src, dst, seq: 5000, ack, flags: SYN | ACK, window: 0xffff, mss: Some(1460), scale: Some(7), ..syn.clone() }
+    Seg {
+        src,
+        dst,
+        seq: 5000,
+        ack,
+        flags: SYN | ACK,
+        window: 0xffff,
+        mss: Some(1460),
+        scale: Some(7),
+        ..syn.clone()
+    }
 }
 
 #[test]

@@ -56,11 +56,16 @@ fn an_unreachable_host_is_an_icmp_error_that_quotes_the_syn() {
     dialog.peer().fails(errno::EHOSTUNREACH);
     dialog.world.settle();
     let answers = dialog.world.take();
-    let [Packet::Icmp { src, dst, kind: 3, code: 1, payload, .. }] = &answers[..] else { panic!("{answers:?}") };
+    let [Packet::Icmp { src, dst, kind: 3, code: 1, payload, .. }] = &answers[..] else {
+        panic!("{answers:?}")
+    };
     assert_eq!((*src, *dst), (HOST, *v4(GUEST_END).ip()));
     assert_eq!(payload[9], 6);
     assert_eq!((&payload[12..16], &payload[16..20]), (&[10, 0, 2, 15][..], &[192, 0, 2, 1][..]));
-    assert_eq!((&payload[20..22], &payload[22..24]), (&40_000_u16.to_be_bytes()[..], &80_u16.to_be_bytes()[..]));
+    assert_eq!(
+        (&payload[20..22], &payload[22..24]),
+        (&40_000_u16.to_be_bytes()[..], &80_u16.to_be_bytes()[..])
+    );
     assert_eq!(payload[24..28], 1000_u32.to_be_bytes());
     assert!(!dialog.lives());
 }
@@ -83,7 +88,9 @@ fn without_descriptors_a_connection_is_reset_and_the_others_go_on() {
 
 #[test]
 fn a_connect_that_is_refused_or_forbidden_at_once_is_one_reset_and_no_more() {
-    for (number, reason) in [(errno::ECONNREFUSED, DropReason::HostRefused), (errno::EPERM, DropReason::Restricted)] {
+    for (number, reason) in
+        [(errno::ECONNREFUSED, DropReason::HostRefused), (errno::EPERM, DropReason::Restricted)]
+    {
         let (dialog, answers) = syn_met_by(Connect::Fails(number));
         assert_eq!(only_reset(answers).ack, 78);
         assert_eq!(dialog.world.drops(reason), 1);
@@ -133,7 +140,9 @@ fn a_lost_syn_ack_is_sent_again_with_doubling_pauses_and_then_given_up() {
     let start = dialog.world.now;
     let mut answers = dialog.advance(Duration::from_mins(2));
     let last = answers.pop().unwrap();
-    assert!(answers.iter().all(|seg| seg.is(SYN | ACK) && seg.seq == first[0].seq && seg.mss == first[0].mss));
+    assert!(
+        answers.iter().all(|seg| seg.is(SYN | ACK) && seg.seq == first[0].seq && seg.mss == first[0].mss)
+    );
     let seconds: Vec<_> = answers.iter().map(|seg| seg.at.since(start).as_secs()).collect();
     assert_eq!(seconds, [1, 3, 7, 15, 31]);
     assert!(last.is(RST | ACK) && last.at.since(start).as_secs() == 63, "{last:?}");

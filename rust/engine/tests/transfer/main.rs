@@ -78,7 +78,8 @@ impl Transfer {
             let moved = guest.received == self.down && host.received == self.up;
             moved && guest.closed && host.closed && sim.world.flows() == 0 && guest_is_closed(sim, handle)
         });
-        println!("{:?}", sim.world.now);assert_eq!(peer(&sim).unwrap().fate(), Fate::Closed, "the host's end was not aborted");
+        println!("{:?}", sim.world.now);
+        assert_eq!(peer(&sim).unwrap().fate(), Fate::Closed, "the host's end was not aborted");
         sim
     }
 }
@@ -173,6 +174,13 @@ fn a_cable_that_holds_little_is_never_overrun() {
 fn large_and_small_packets_work_as_well() {
     for mtu in [576, 9000, 65_520] {
         let config = Config { mtu, ..qemu() };
-        Transfer { up: MEGABYTES / 8, down: MEGABYTES / 8, config, quality: losing(10), ..Transfer::default() }.run();
+        Transfer {
+            up: MEGABYTES / 8,
+            down: MEGABYTES / 8,
+            config,
+            quality: losing(10),
+            ..Transfer::default()
+        }
+        .run();
     }
 }

@@ -99,6 +99,7 @@ impl<S> TcpFlow<S> {
         }
         if fin > 0 {
             self.set(FIN_ACKED);
+            self.clear(BLOCKED);
         }
         self.una = ack;
         if before(self.nxt, ack) {

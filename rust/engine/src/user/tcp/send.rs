@@ -164,6 +164,7 @@ impl<S> TcpFlow<S> {
                     self.max = self.nxt;
                 }
             }
+            Ok(0) if self.is(HOST_FIN) => self.resend_head(cx),
             Ok(0) => {
                 let _ = self.send_fin(cx);
             }

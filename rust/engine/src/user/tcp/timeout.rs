@@ -1,6 +1,6 @@
 //! Time: handshakes that are not answered, segments that are lost, windows that stay shut, peers that fall silent.
 
-use super::flags::{ACK_SOON, BLOCKED, PUMP_WANTED};
+use super::flags::{ACK_SOON, BLOCKED, PUMP_WANTED, READABLE};
 use super::{Cx, State, TcpFlow, Verdict, policy};
 use crate::host::Host;
 use crate::time::Time;
@@ -33,7 +33,8 @@ impl<S> TcpFlow<S> {
             State::Open if self.in_flight() > 0 || self.is(BLOCKED) => {
                 self.since + self.rtt.timeout(self.loss.retries)
             }
-            State::Open => self.heard + KEEPALIVE_IDLE + KEEPALIVE_INTERVAL * u32::from(self.probes),
+            State::Open if self.probes == 0 => self.heard + KEEPALIVE_IDLE,
+            State::Open => self.since + KEEPALIVE_INTERVAL,
         };
         let soon = if self.is(ACK_SOON) { self.deadline.at.min(now + policy::DELAY) } else { Time::NEVER };
         self.deadline.at = at.min(soon);
@@ -77,6 +78,11 @@ impl<S> TcpFlow<S> {
     }
 
     fn data_again<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>) -> Verdict {
+        if self.guest_window == 0 && !self.is(BLOCKED) {
+            // It has taken back what it offered before (RFC 9293, section 3.8.6): what is in flight waits as well.
+            self.set(BLOCKED | READABLE);
+            self.nxt = self.una;
+        }
         // A guest that answers probes may keep its window shut for ever (RFC 9293, section 3.8.6.1).
         let answered = self.is(BLOCKED) && cx.now.since(self.heard) < PROBE_PATIENCE;
         if self.loss.retries >= DATA_RETRIES && !answered {
@@ -97,6 +103,7 @@ impl<S> TcpFlow<S> {
             return self.reset_guest(cx);
         }
         self.probes += 1;
+        self.since = cx.now;
         let window = self.promise(cx);
         let probe = self.repr(self.nxt.wrapping_sub(1), ACK, window);
         emit::tcp_bare(cx.out, cx.config, &self.ends, &probe);
