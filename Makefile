@@ -30,10 +30,10 @@ CORE := $(VENV)/core.stamp
 NETTOOL := $(CACHE)/nettool
 QEMU_PACKAGES := qemu-system-x86,seabios,ipxe-qemu
 
-.PHONY: demo test test-unit test-rust test-slow lint lint-python lint-rust fmt bench docs clean cargo qemu
+.PHONY: demo test test-unit test-rust test-slow lint lint-python lint-rust fmt bench docs clean cargo guests
 
 demo: $(CORE)
-	@tools/need.sh qemu-system-x86_64=$(QEMU_PACKAGES) || echo "Without QEMU: the namespace guests only."
+	@$(MAKE) --no-print-directory guests || echo "No QEMU guest: the namespace guests only."
 	@$(BIN)/python -m tests.examples.demo $(ARGS)
 
 # The order is that of the cost of a fault: what is found fast is looked for first.
@@ -48,7 +48,8 @@ test-unit: $(CORE)
 test-rust: cargo Cargo.lock
 	cargo test --quiet --workspace --locked
 
-test-slow: $(CORE) qemu
+test-slow: $(CORE) guests
+	@tools/need.sh ip=iproute2 ping=iputils-ping unshare=util-linux nsenter=util-linux
 	$(BIN)/pytest tests/wire tests/oracles tests/docs tests/guests
 
 docs: $(CORE)
@@ -85,8 +86,10 @@ cargo:
 	@command -v cargo > /dev/null || { echo "Rust is missing: install it from https://rustup.rs and try again." >&2; exit 1; }
 	@tools/need.sh cc=gcc
 
-qemu:
+# QEMU, and the kernel it boots, made here so that no test's time is spent on it.
+guests: $(CORE)
 	@tools/need.sh qemu-system-x86_64=$(QEMU_PACKAGES)
+	@$(BIN)/python -m tests.guests.image
 
 # `python3 -m venv` needs ensurepip, which Debian keeps in a package of its own.
 $(BIN)/python:

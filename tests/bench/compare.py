@@ -16,17 +16,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.bench.measure import Plan, Result, measure
+from tests.bench.measure import GROUPS, Plan, Result, measure
 from tests.bench.peers import PEERS, NotInstalled, Peer, by_name
 from tests.bench.processes import raise_descriptor_limit
 from tests.bench.report import METRICS, medians, ratio, render
 
+BUSY = 0.5  # load average
+SPARE = 100  # descriptors a back end needs beside those of flows, roughly
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
-    raise_descriptor_limit()
-    peers, missing = _present(options.peer or [peer.name for peer in PEERS], options.root)
-    report: dict[str, Any] = {"host": _host(), "missing": missing, "mtu": {}}
+    descriptors = raise_descriptor_limit()
+    peers, missing = _present(options.peer or PEERS, options.root)
+    report: dict[str, Any] = {"host": _host(descriptors), "missing": missing, "mtu": {}}
+    for sentence in missing.values():
+        _note(f"missing: {sentence}")
+    if descriptors < 2 * options.flows + SPARE:
+        _note(f"a process may have {descriptors} descriptors here, and pasta needs two for each flow held")
+    if os.getloadavg()[0] > BUSY:
+        _note("this machine is busy with something else: the figures will not be worth much")
     for mtu in options.mtu:
         plan = Plan(
             mtu=mtu,
@@ -34,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             flows=options.flows,
             nettool=options.nettool.resolve(),
             root=options.root,
+            only=frozenset(options.only),
         )
         rounds = _rounds(peers, plan, options.rounds)
         report["mtu"][str(mtu)] = _print(mtu, rounds)
@@ -46,30 +56,45 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__.split("\n", 1)[0])
-    parser.add_argument("peer", nargs="*", help=f"of {', '.join(peer.name for peer in PEERS)} (all)")
+    names = ", ".join(peer.name for peer in PEERS)
+    parser.add_argument("peer", nargs="*", type=_peer, help=f"of {names} (all)")
     parser.add_argument("--mtu", type=_numbers, default=[1500], help="in bytes, several with commas (1500)")
     parser.add_argument("--seconds", type=float, default=3.0, help="per measured rate (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="alternating; medians are taken (%(default)s)")
     parser.add_argument("--flows", type=int, default=10_000, help="TCP flows to hold (%(default)s)")
+    parser.add_argument("--only", type=_groups, default=[], help=f"of {','.join(GROUPS)} (all)")
     parser.add_argument("--root", type=Path, help="a directory with another Debian that has peers")
     parser.add_argument("--json", type=Path, help="write all values there")
     parser.add_argument("--nettool", type=Path, required=True, help="path of the compiled nettool.c")
     return parser
 
 
+def _peer(name: str) -> Peer:
+    try:
+        return by_name(name)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"there is no peer '{name}'") from None
+
+
 def _numbers(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
 
 
-def _present(names: Sequence[str], root: Path | None) -> tuple[list[Peer], dict[str, str]]:
+def _groups(text: str) -> list[str]:
+    names = text.split(",")
+    if unknown := set(names) - set(GROUPS):
+        raise argparse.ArgumentTypeError(f"there is no metric {', '.join(sorted(unknown))}")
+    return names
+
+
+def _present(wanted: Sequence[Peer], root: Path | None) -> tuple[list[Peer], dict[str, str]]:
     """The peers this host has, and a sentence for each it has not."""
     peers, missing = [], {}
-    for name in names:
-        peer = by_name(name)
+    for peer in wanted:
         try:
             peer.find(root)
         except NotInstalled as error:
-            missing[name] = str(error)
+            missing[peer.name] = str(error)
         else:
             peers.append(peer)
     return peers, missing
@@ -82,12 +107,9 @@ def _rounds(peers: Sequence[Peer], plan: Plan, count: int) -> dict[str, list[Res
             begin = time.monotonic()
             result = measure(peer, plan)
             results[peer.name].append(result)
-            took = time.monotonic() - begin
-            print(
-                f"MTU {plan.mtu}, round {number + 1}, {peer.name}: {took:.0f} s", file=sys.stderr, flush=True
-            )
+            _note(f"MTU {plan.mtu}, round {number + 1}, {peer.name}: {time.monotonic() - begin:.0f} s")
             for name, fault in result.faults.items():
-                print(f"  {name}: {fault}", file=sys.stderr, flush=True)
+                _note(f"  {name}: {fault}")
     return results
 
 
@@ -105,10 +127,12 @@ def _print(mtu: int, rounds: dict[str, list[Result]]) -> dict[str, Any]:
     }
 
 
-def _host() -> dict[str, object]:
+def _host(descriptors: int) -> dict[str, object]:
     return {
         "kernel": platform.release(),
         "cpus": os.cpu_count(),
+        "load": os.getloadavg(),
+        "descriptors": descriptors,
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 

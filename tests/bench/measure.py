@@ -21,6 +21,9 @@ IDLE_SECONDS = 0.5
 GRACE_SECONDS = 20.0
 HOLD_SECONDS = 240.0
 START_ROUNDS = 5
+LEAST_CPU_SECONDS = 0.1  # the kernel counts in hundredths
+# What is taken, in this order; a group may give several metrics.
+GROUPS = ("idle", "tcp_out", "tcp_in", "udp_out", "udp_in", "rr", "crr", "urr", "flows", "start")
 Values = dict[str, float]
 
 
@@ -33,6 +36,11 @@ class Plan:
     flows: int
     nettool: Path
     root: Path | None
+    only: frozenset[str] = frozenset()
+
+    def wants(self, name: str) -> bool:
+        """Whether this group of metrics is to be taken."""
+        return not self.only or name in self.only
 
 
 @dataclass(kw_only=True)
@@ -53,7 +61,8 @@ def measure(peer: Peer, plan: Plan) -> Result:
                 _take_all(guest, running, plan, result)
         except (OSError, subprocess.SubprocessError) as error:
             result.faults["guest"] = f"{error}; {_last_line(Path(name, 'peer.log'))}"
-    _guard(result, "start", lambda: _start_up(peer, plan))
+    if plan.wants("start"):
+        _guard(result, "start", lambda: _start_up(peer, plan))
     return result
 
 
@@ -73,7 +82,8 @@ def _take_all(guest: Namespace, running: Running, plan: Plan, result: Result) ->
             "flows": probe.flows,
         }
         for name, take in takes.items():
-            _guard(result, name, take)
+            if plan.wants(name):
+                _guard(result, name, take)
 
 
 def _guard(result: Result, name: str, take: Callable[[], Values]) -> None:
@@ -115,7 +125,7 @@ class Probe:
         received = self._iperf(words)["sum_received"]
         used = cpu_seconds(workers) - before
         values = {name: received["bits_per_second"] / 1e9}
-        if workers:
+        if workers and used >= LEAST_CPU_SECONDS and received["bytes"]:
             values[f"{name}_cpu"] = used / (received["bytes"] / 1e9)
         return values
 
@@ -153,7 +163,10 @@ class Probe:
         seconds = self.plan.seconds
         base = ("iperf3", "--client", self.running.host, "--port", str(self.iperf), "--json")
         text = self.guest.run(*base, "--time", f"{seconds:.0f}", *words, timeout=seconds + GRACE_SECONDS)
-        end: dict[str, Any] = json.loads(text)["end"]
+        report: dict[str, Any] = json.loads(text)
+        if "error" in report:
+            raise ValueError(f"iperf3: {report['error']}")
+        end: dict[str, Any] = report["end"]
         return end
 
     def _nettool(self, mode: str, amount: float) -> dict[str, float]:
@@ -172,7 +185,8 @@ def _servers(running: Running, plan: Plan) -> Iterator[tuple[int, int]]:
     port = free_port()
     with ExitStack() as stack:
         iperf = ["iperf3", "--server", "--bind", running.bind, "--port", str(port), "--forceflush"]
-        started = subprocess.Popen([*enter, *iperf], stdout=subprocess.PIPE, text=True)
+        quiet = subprocess.DEVNULL  # it complains about being ended
+        started = subprocess.Popen([*enter, *iperf], stdout=subprocess.PIPE, stderr=quiet, text=True)
         stack.callback(stop, started)
         echo = subprocess.Popen(
             [*enter, str(plan.nettool), "serve", running.bind], stdout=subprocess.PIPE, text=True

@@ -217,8 +217,11 @@ PEERS: tuple[Peer, ...] = (Wirebay(), Slirp4netns(), Pasta(), Gvproxy(), Veth())
 
 
 def by_name(name: str) -> Peer:
-    """The peer called so; raises KeyError."""
-    return {peer.name: peer for peer in PEERS}[name]
+    """The peer called so; raises ValueError."""
+    for peer in PEERS:
+        if peer.name == name:
+            return peer
+    raise ValueError(name)
 
 
 def folder() -> tempfile.TemporaryDirectory[str]:

@@ -13,14 +13,16 @@ TICKS = os.sysconf("SC_CLK_TCK")
 STOP_SECONDS = 5.0
 
 
-def raise_descriptor_limit() -> None:
-    """Let the back ends have as many descriptors as this user may: some need two for a flow."""
+def raise_descriptor_limit() -> int:
+    """Let the back ends have as many descriptors as this user may; returns how many."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     most = int(Path("/proc/sys/fs/nr_open").read_text())
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     except ValueError:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        return hard
+    return most
 
 
 def tree(pid: int) -> list[int]:

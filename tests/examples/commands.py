@@ -15,6 +15,11 @@ def wirebay() -> str:
     return str(Path(sys.executable).with_name("wirebay"))
 
 
+def into(pid: int) -> list[str]:
+    """Words before a command that is to run in the user and network namespace of a process."""
+    return ["nsenter", "--user", "--preserve-credentials", "--net", f"--target={pid}"]
+
+
 def plan(values: dict[str, object]) -> str:
     """The plan as inside.py takes it; `token` names the file a download is kept in until it is uploaded."""
     return json.dumps({"token": f"wirebay-demo-{id(values)}", **values})

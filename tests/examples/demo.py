@@ -20,7 +20,7 @@ from tests.examples.commands import INSIDE, plan, wirebay
 from tests.examples.steps import DNS, HOST, INBOUND_PORT, Steps
 from tests.examples.table import Row, Table
 from tests.guests.console import PATIENCE, Console, GuestError
-from tests.guests.guest import boot
+from tests.guests.guest import boot, require_qemu
 from tests.guests.host import HostServers, free_port, payload
 from tests.guests.image import ensure
 from tests.guests.packages import ImageError
@@ -107,6 +107,7 @@ def resolvable(names: Sequence[str]) -> str:
 def qemu_parts(demo: Demo) -> None:
     """The checks on QEMU guests, or the sentence why there can be none."""
     try:
+        require_qemu()
         ensure()
         demo.qemu()
         hubs.machines(demo.table, shell_script)

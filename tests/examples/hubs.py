@@ -27,34 +27,41 @@ WAIT = 30.0
 
 def namespaces(table: Table) -> None:
     """Two namespaces and a user network on a hub made with the Python API; one fetches from the other."""
-    values: dict[str, object] = {"size": SIZE, "inbound": INBOUND_PORT, "peer": "10.0.2.15"}
-    unshare = ("unshare", "--user", "--map-root-user", "--net")
+    unshare = ("unshare", "--user", "--map-root-user", "--net", "sh", "-c", "echo @here; exec sleep 100")
     with ExitStack() as stack:
-        giver, taker = (
-            stack.enter_context(
-                Console([*unshare, *commands.INSIDE, commands.plan({**values, "steps": [step]})])
-            )
-            for step in ("give", "take")
-        )
+        holders = [stack.enter_context(Console(unshare)) for _ in range(2)]
         try:
-            row = asyncio.run(_on_one_hub(giver, taker))
+            # The line comes from inside: from now on the namespaces exist.
+            for holder in holders:
+                holder.line("@here", WAIT)
+            row = asyncio.run(_on_one_hub([holder.process.pid for holder in holders]))
         except (GuestError, WirebayError) as error:
             row = _failed("namespace", error)
     table.add(row)
 
 
-async def _on_one_hub(giver: Console, taker: Console) -> Row:
+async def _on_one_hub(pids: list[int]) -> Row:
     async with wirebay.Network() as net:
         ports = [await net.add("user", id="u0")]
-        for number, guest in enumerate((giver, taker)):
-            # Its first line comes from inside: the namespace exists, and the interface may be made.
-            await asyncio.to_thread(guest.line, "@start", WAIT)
+        for number, pid in enumerate(pids):
             address = IPv4Interface(f"10.0.2.{15 + number}/24")
             config = GuestConfig(address=address, gateway=IPv4Address(HOST), dns=IPv4Address(DNS))
-            tap = open_tap_in(netns_of(guest.process.pid), guest=config)
+            tap = open_tap_in(netns_of(pid), guest=config)
             ports.append(await net.add("tap", id=f"guest{number}", tap=tap, mtu=config.mtu))
         await net.join(*ports)
-        return await asyncio.to_thread(_transfer, giver, taker, "namespace")
+        return await asyncio.to_thread(_run_both, pids)
+
+
+def _run_both(pids: list[int]) -> Row:
+    values: dict[str, object] = {"size": SIZE, "inbound": INBOUND_PORT, "peer": "10.0.2.15"}
+    with ExitStack() as stack:
+        giver, taker = (
+            stack.enter_context(
+                Console([*commands.into(pid), *commands.INSIDE, commands.plan({**values, "steps": [step]})])
+            )
+            for pid, step in zip(pids, ("give", "take"), strict=True)
+        )
+        return _transfer(giver, taker, "namespace")
 
 
 def _transfer(giver: Console, taker: Console, guest: str) -> Row:

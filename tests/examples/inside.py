@@ -164,22 +164,15 @@ def take(plan: Plan) -> dict[str, object]:
 
 
 def dial(address: str, port: int) -> socket.socket:
-    """Connect; a network that is just being made gets ten seconds.
-
-    Frames sent before it is whole are lost, so each attempt is a short one: the kernel's own second attempt
-    comes after a second.
-    """
+    """Connect; a server that is just being started gets ten seconds."""
     end = time.monotonic() + 10
     while True:
         try:
-            connection = socket.create_connection((address, port), timeout=0.25)
-        except OSError:
+            return socket.create_connection((address, port), timeout=20)
+        except ConnectionRefusedError:
             if time.monotonic() > end:
                 raise
             time.sleep(0.02)
-        else:
-            connection.settimeout(20)
-            return connection
 
 
 def read_all(connection: socket.socket) -> bytearray:

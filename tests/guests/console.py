@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import queue
 import re
+import shutil
 import subprocess
 import threading
 import time
@@ -19,6 +20,12 @@ from typing import Self
 ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-_a-z])")
 PATIENCE = 60.0
 STOP_SECONDS = 5.0
+
+
+def tied(command: Sequence[str]) -> list[str]:
+    """The command, ended by the kernel (SIGTERM) if we are killed; as it is where setpriv is missing."""
+    tie = ["setpriv", "--pdeathsig", "TERM", "--"] if shutil.which("setpriv") else []
+    return [*tie, *command]
 
 
 class GuestError(AssertionError):
@@ -52,7 +59,7 @@ class Console:
         self.lines: list[str] = []
         self._queue: queue.Queue[str | None] = queue.Queue()
         self.process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=cwd
+            tied(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=cwd
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -97,7 +104,7 @@ class Console:
 
     def error(self, sentence: str) -> GuestError:
         """An error to raise, with the last lines."""
-        return GuestError("\n  ".join([f"{sentence}; its last lines:", *self.lines[-15:]]))
+        return GuestError("\n  ".join([f"{sentence}; its last lines:", *self.lines[-25:]]))
 
     def __enter__(self) -> Self:
         return self

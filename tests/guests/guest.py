@@ -21,6 +21,12 @@ QEMU = "qemu-system-x86_64"
 MACHINE = ("-accel", "tcg", "-cpu", "max", "-nographic", "-no-reboot", "-vga", "none")
 
 
+def require_qemu() -> None:
+    """Raise ImageError where this host has no QEMU."""
+    if shutil.which(QEMU) is None:
+        raise ImageError(f"This host has no {QEMU}: install the package qemu-system-x86.")
+
+
 def qemu_words(image: Image, script: str = "", *, memory: int = 256) -> list[str]:
     """QEMU's command line for this image, without any network option; `memory` in MiB."""
     words = [QEMU, *MACHINE, "-m", str(memory), "-kernel", str(image.kernel), "-initrd", str(image.initramfs)]
@@ -43,6 +49,5 @@ def boot(
 
     Raises ImageError, one sentence, when this host has no QEMU or the image cannot be made.
     """
-    if shutil.which(QEMU) is None:
-        raise ImageError(f"This host has no {QEMU}: install the package qemu-system-x86.")
+    require_qemu()
     return Console([*before, *qemu_words(image or ensure(), script, memory=memory), *network])

@@ -106,15 +106,15 @@ def free_port() -> int:
         return port
 
 
-def exchange(port: int, data: bytes, timeout: float = 15.0) -> bytes:
-    """Send `data` to 127.0.0.1:`port`, close that direction, and return all that comes back.
+def exchange(port: int, data: bytes, timeout: float = 15.0, *, address: str = LOOPBACK) -> bytes:
+    """Send `data` to `port` of `address`, close that direction, and return all that comes back.
 
     Tries again for `timeout` seconds while nothing comes: behind a forward, the guest may not listen yet.
     """
     end = time.monotonic() + timeout
     while True:
         try:
-            if answer := _exchange_once(port, data, max(0.1, end - time.monotonic())):
+            if answer := _exchange_once((address, port), data, max(0.1, end - time.monotonic())):
                 return answer
         except OSError:
             if time.monotonic() > end:
@@ -124,8 +124,8 @@ def exchange(port: int, data: bytes, timeout: float = 15.0) -> bytes:
         time.sleep(0.05)
 
 
-def _exchange_once(port: int, data: bytes, timeout: float) -> bytes:
-    with socket.create_connection((LOOPBACK, port), timeout=timeout) as connection:
+def _exchange_once(server: tuple[str, int], data: bytes, timeout: float) -> bytes:
+    with socket.create_connection(server, timeout=timeout) as connection:
         sender = threading.Thread(target=_send_all, args=(connection, data), daemon=True)
         sender.start()
         answer = bytearray()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -96,4 +97,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    print(ensure().package)
+    try:
+        print(f"Test guest: {ensure().package}")
+    except ImageError as error:
+        sys.exit(str(error))

@@ -20,7 +20,7 @@ echo # the firmware's last line has no end
 for card in $(ls /sys/class/net | grep -v '^lo$'); do
     driver=$(basename "$(readlink "/sys/class/net/$card/device/driver")")
     echo "@nic $card driver=$driver mac=$(cat "/sys/class/net/$card/address")"
-    udhcpc -i "$card" -n -q -f -t 5 -T 1 -O mtu -O search -O tftp -O bootfile -s /bin/lease.sh > /tmp/dhcp.log 2>&1
+    udhcpc -i "$card" -n -q -f -t 20 -T 1 -O mtu -O search -O tftp -O bootfile -s /bin/lease.sh > /tmp/dhcp.log 2>&1
     grep '^@lease' /tmp/dhcp.log || echo "@nolease $card $(tail -n 1 /tmp/dhcp.log)"
 done
 

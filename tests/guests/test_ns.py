@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile  # noqa: F401 - before a test gives up the right to read it
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from tests.guests.host import HostServers, digest, exchange, free_port, payload
+from tests.guests.processes import wait_for
 from tests.support import require_tool
 from wirebay.cli import probes
 from wirebay.forked import Channel, Child
@@ -120,26 +121,6 @@ def running(*words: str) -> Iterator[subprocess.Popen[str]]:
             yield program
         finally:
             program.kill()
-
-
-def wait_for(what: str, happened: Callable[[], object]) -> None:
-    """Wait until something is so, for things of other processes that have no event for us."""
-    end = time.monotonic() + TIMEOUT
-    while not happened():
-        assert time.monotonic() < end, f"timed out waiting for {what}"
-        time.sleep(0.01)
-
-
-def children(pid: int) -> list[int]:
-    """Processes that `pid` started."""
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def ended(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
 
 
 # The namespace as COMMAND finds it.
@@ -258,28 +239,6 @@ def test_signals_reach_the_command(number: signal.Signals) -> None:
         program.send_signal(number)
         assert program.wait(TIMEOUT) == 9
         assert program.stdout.read() == "caught\n"
-
-
-def test_a_killed_wirebay_takes_command_and_worker_along() -> None:
-    with running("--", "sleep", "1000") as program:
-        pids = children(program.pid)
-        assert len(pids) == 2
-        program.kill()
-        program.wait(TIMEOUT)
-        wait_for("both to end", lambda: all(map(ended, pids)))
-
-
-def test_a_killed_worker_ends_the_command_with_one_sentence() -> None:
-    with running("--", "sleep", "1000") as program:
-        command, worker = sorted(children(program.pid))
-        os.kill(worker, signal.SIGKILL)
-        assert program.wait(TIMEOUT) == 1
-        assert program.stderr is not None
-        sentence = program.stderr.read()
-        assert sentence.startswith("wirebay: ")
-        assert sentence.count("\n") == 1
-        assert "SIGKILL" in sentence
-        assert ended(command)
 
 
 # The network works.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address, IPv4Network
@@ -46,6 +47,15 @@ def hubport(name: str, hubid: int, netdev: str | None) -> HubportOptions:
 def open_descriptors() -> set[str]:
     """The descriptors of this process."""
     return {entry.name for entry in Path("/proc/self/fd").iterdir()}
+
+
+def is_gone(pid: int) -> bool:
+    """No process, not even a zombie, is there."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import wirebay
+from tests.unit.lab import is_gone
 from wirebay.cli import child as child_module
 from wirebay.cli.child import spawn, supervise
 from wirebay.cli.loop import STOP_SIGNALS, run_loop, until_stopped
@@ -88,14 +89,6 @@ def start() -> Iterator[Start]:
         process.stdout.close()
 
 
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("program", "status"),
@@ -109,7 +102,7 @@ def is_running(pid: int) -> bool:
 async def test_the_childs_exit_status_is_the_result(program: str, status: int, start: Start) -> None:
     pid = start(program)
     assert await supervise(pid, Network(), "the child") == status
-    assert not is_running(pid)
+    assert is_gone(pid)
 
 
 @pytest.mark.anyio
@@ -141,7 +134,7 @@ async def test_a_failing_network_ends_the_child_and_says_why(
     pid, network = start(OBEDIENT), Network()
     network.sentence.set_result("the packet worker was killed by signal 9.")
     assert await supervise(pid, network, "QEMU") == 1
-    assert not is_running(pid)
+    assert is_gone(pid)
     assert capsys.readouterr().err == "wirebay: the packet worker was killed by signal 9; ending QEMU\n"
 
 
@@ -151,7 +144,7 @@ async def test_a_child_that_does_not_end_is_killed(start: Start, monkeypatch: py
     pid, network = start(STUBBORN), Network()
     network.sentence.set_result("broken")
     assert await supervise(pid, network, "QEMU") == 1
-    assert not is_running(pid)
+    assert is_gone(pid)
 
 
 @pytest.mark.anyio
@@ -160,7 +153,7 @@ async def test_an_error_while_waiting_leaves_no_child(start: Start) -> None:
     network.sentence.set_exception(RuntimeError("bug"))
     with pytest.raises(RuntimeError, match="bug"):
         await supervise(pid, network, "QEMU")
-    assert not is_running(pid)
+    assert is_gone(pid)
 
 
 @pytest.mark.anyio
@@ -171,7 +164,7 @@ async def test_cancelling_leaves_no_child(start: Start) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert not is_running(pid)
+    assert is_gone(pid)
 
 
 @pytest.fixture
@@ -251,7 +244,8 @@ class Unfailing:
     """A network that goes on and on."""
 
     async def failed(self) -> str:
-        return await asyncio.get_running_loop().create_future()
+        for_ever: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        return await for_ever
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)

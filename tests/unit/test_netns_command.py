@@ -114,3 +114,10 @@ def test_nobody_waiting_for_ready_is_no_error() -> None:
     os.close(read)
     report_ready(write)
     report_ready(None)
+
+
+def test_a_process_in_our_own_network_namespace_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """To connect it would be to lead this host's own packets into it."""
+    assert main(["ns", "--pid", str(os.getpid())]) == 1
+    sentence = "the process is in this network namespace itself; start it with 'unshare --net'"
+    assert capsys.readouterr().err == f"wirebay: --pid {os.getpid()}: {sentence}\n"

@@ -62,6 +62,25 @@ async def test_nested_names_are_spelled_as_qemu_does() -> None:
     assert qemu_spelling(options) == {"reconnect-ms": 5, "addr": {"type": "inet", "keep-alive": True}}
 
 
+async def test_the_one_option_that_qemu_spells_with_an_underscore_keeps_it() -> None:
+    assert qemu_spelling({"vnet_hdr": False}) == {"vnet_hdr": False}
+    async with lab() as (network, _):
+        with pytest.raises(OptionError, match="vnet_hdr= are invalid with fd="):
+            await network.add("tap", fd="9999", vnet_hdr=False)
+
+
+async def test_a_port_whose_making_is_cancelled_is_taken_back_from_the_worker() -> None:
+    async with lab() as (network, fake):
+        fake.silent.add("user_add")
+        adding = asyncio.create_task(network.add(user()))
+        await fake.asked("user_add")
+        adding.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await adding
+        assert fake.sent("port_remove") == [{"cmd": "port_remove", "port": "u0"}]
+        assert not network.ports
+
+
 async def test_joined_ports_are_on_a_hub_of_their_own() -> None:
     async with lab() as (network, fake):
         ports = [await network.add(user(name)) for name in ("u0", "u1", "u2")]

@@ -72,6 +72,15 @@ async def test_a_server_hands_its_peer_to_the_worker(tmp_path: Path) -> None:
             assert not os.get_blocking(theirs.fileno())
 
 
+async def test_the_first_peer_is_told_to_who_waits_for_it(tmp_path: Path) -> None:
+    async with lab() as (network, fake):
+        port = await add(network, server(UnixAddr(path=str(tmp_path / "sock"))))
+        assert not port.connected.done()
+        with dial(tmp_path / "sock"):
+            await asyncio.wait_for(port.connected, 10)
+            assert fake.sent("stream_attach")
+
+
 async def test_a_second_peer_waits_until_the_first_is_gone(tmp_path: Path) -> None:
     path = tmp_path / "sock"
     async with lab() as (network, fake):

@@ -13,7 +13,7 @@ from typing import Literal
 import pytest
 
 from tests.unit.fake_worker import FakeWorker, refusal
-from tests.unit.lab import lab, open_descriptors, user
+from tests.unit.lab import lab, open_descriptors, until, user
 from wirebay.errors import HostError, OptionError
 from wirebay.network import Network
 from wirebay.options.types import HostForward, UserOptions
@@ -73,6 +73,16 @@ async def test_the_hosts_resolvers_are_known_before_the_port_is_open() -> None:
         request = fake.sent("user_resolvers")[0]
         assert request["port"] == "u0"
         assert all(ip_address(server) for server in request["servers"])
+
+
+async def test_what_dhcp_drops_stands_beside_the_drops_of_the_worker() -> None:
+    async with lab() as (network, fake):
+        fake.answers["stats"] = lambda _: {"ok": {"ports": {"u0": {"drops": {"restricted": 2}}, "gone": {}}}}
+        port = await add(network, user())
+        with socket.socket(fileno=os.dup(fake.fds_of(fake.sent("user_add")[0])[0])) as channel:
+            channel.send(bytes(6 + 4 + 4) + struct.pack("!HH", 68, 67) + b"nonsense")
+            await until(lambda: bool(port.service_drops()))
+        assert (await network.stats())["ports"]["u0"]["drops"] == {"restricted": 2, "dhcp_malformed": 1}
 
 
 async def test_dhcp_answers_over_the_service_channel() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.lab import open_descriptors, until
+from tests.unit.lab import is_gone, open_descriptors, until
 from wirebay.errors import WorkerError
 from wirebay.worker import Worker
 from wirebay.worker_host import ProcessHost, describe_status, raise_descriptor_limit
@@ -44,15 +44,6 @@ async def start(script: str = CHILD) -> Worker:
     with theirs:
         host = ProcessHost(theirs, script)
     return await Worker.over(ours, host)
-
-
-def is_gone(pid: int) -> bool:
-    """No process, not even a zombie, is there."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
 
 
 def children() -> list[str]:

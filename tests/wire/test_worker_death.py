@@ -11,22 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.lab import open_descriptors
+from tests.unit.lab import is_gone, open_descriptors
 from tests.wire.guest import Guest
 from wirebay.errors import OptionError, WorkerError
 from wirebay.network import Network
 from wirebay.worker import Worker
 
 pytestmark = pytest.mark.anyio
-
-
-def is_gone(pid: int) -> bool:
-    """No process, not even a zombie, is there."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
 
 
 def is_empty(directory: Path) -> bool:
@@ -48,6 +39,13 @@ async def fill(network: Network, directory: Path) -> list[Guest]:
     return [guest]
 
 
+async def everything_is_gone(guests: list[Guest], pid: int) -> None:
+    for guest in guests:
+        assert await guest.hung_up()
+        guest.sock.close()
+    assert is_gone(pid)
+
+
 async def test_a_killed_worker_is_told_and_everything_is_cleaned_up(tmp_path: Path) -> None:
     before = open_descriptors()
     async with Network() as network:
@@ -58,10 +56,7 @@ async def test_a_killed_worker_is_told_and_everything_is_cleaned_up(tmp_path: Pa
         with pytest.raises(WorkerError):
             await network.stats()
     assert sentence == f"the packet worker (pid {pid}) was killed by signal 9 (SIGKILL); the network is down"
-    for guest in guests:
-        assert await guest.hung_up()
-        guest.sock.close()
-    assert is_gone(pid)
+    await everything_is_gone(guests, pid)
     assert open_descriptors() == before
     assert is_empty(tmp_path)
 
@@ -71,10 +66,7 @@ async def test_an_orderly_end_leaves_nothing(tmp_path: Path) -> None:
     async with Network() as network:
         guests = await fill(network, tmp_path)
         pid = network.worker.pid
-    for guest in guests:
-        assert await guest.hung_up()
-        guest.sock.close()
-    assert is_gone(pid)
+    await everything_is_gone(guests, pid)
     assert open_descriptors() == before
     assert is_empty(tmp_path)
 

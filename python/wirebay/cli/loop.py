@@ -1,8 +1,8 @@
 """The event loop of a command, and how signals end it.
 
-A signal ends a command through all its clean-up, whatever it is doing. A command that serves until it is told
-to stop waits in `until_stopped`, where a signal is its proper end. Signals that whoever started us had ignored
-(nohup) stay ignored.
+A signal ends a command through all its clean-up, whatever it is doing. A command that serves until it is
+told to stop waits in `until_stopped`, where a signal is its proper end. Signals that whoever started us had
+ignored (nohup) stay ignored.
 
 All of them are acted on by the event loop, between its steps: what happens without `await` before a wait, as
 telling that we are ready, cannot be followed by a signal that the wait does not see.
@@ -38,7 +38,7 @@ def heeded() -> list[signal.Signals]:
 def run_loop(main: Coroutine[Any, Any, int]) -> int:
     """Run `main` in an event loop of its own and return its result.
 
-    The first of STOP_SIGNALS cancels it, so that it cleans up; the result then is 128 and the signal's number.
+    The first of STOP_SIGNALS cancels it, so that it cleans up; the result then is 128 and its number.
     """
     return asyncio.run(_cancelled_by_signals(main))
 

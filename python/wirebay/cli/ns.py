@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import os
 import signal
 from collections.abc import Awaitable, Callable
 from ipaddress import IPv4Interface
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from wirebay.cli.parser import Parser
@@ -164,6 +166,7 @@ def serve_process(pid: int, options: UserOptions, guest: GuestConfig, ready_fd: 
 
     pidfd = open_process(pid)
     try:
+        check_elsewhere(pid, netns_of(pid))
         tap = open_tap_in(netns_of(pid), guest=guest)
         check_alive(pid, pidfd)
 
@@ -186,6 +189,15 @@ def open_process(pid: int) -> int:
     except OSError as error:
         reason = "no such process" if error.errno in (errno.ESRCH, errno.EINVAL) else error.strerror
     raise HostError(f"--pid {pid}: {reason}")
+
+
+def check_elsewhere(pid: int, netns: str) -> None:
+    """Raise HostError for a process in our own network namespace: it would lose its way out over ours."""
+    with contextlib.suppress(OSError):  # said better by whoever enters it
+        if Path(netns).samefile("/proc/self/ns/net"):
+            raise HostError(
+                f"--pid {pid}: the process is in this network namespace itself; start it with 'unshare --net'"
+            )
 
 
 def check_alive(pid: int, pidfd: int) -> None:

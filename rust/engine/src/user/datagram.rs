@@ -107,9 +107,14 @@ impl<D> DatagramFlow<D> {
                 let our = SocketAddrV4::new(config.seen_from_guest(from.addr.ip()), from.addr.port());
                 to_guest(out, config, drops, &Ends { our, ..ends }, data);
             }),
-            Via::Dns(socket, _) => {
-                host.datagram_recv(socket, &mut |_, data| to_guest(out, config, drops, &ends, data))
-            }
+            Via::Dns(socket, resolver) => host.datagram_recv(socket, &mut |from, data| {
+                // The guest will believe that the name server says this: nobody else may.
+                if (from.addr.ip(), from.addr.port()) == (resolver.ip(), resolver.port()) {
+                    to_guest(out, config, drops, &ends, data);
+                } else {
+                    drops.count(DropReason::NotForUs);
+                }
+            }),
             Via::Ping(socket) => host.datagram_recv(socket, &mut |from, data| {
                 echo_to_guest(out, config, drops, &ends, config.seen_from_guest(from.addr.ip()), data);
             }),

@@ -15,7 +15,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use wirebay_wire::checksum;
 use wirebay_wire::ethernet::{Ethernet, Mac};
 use wirebay_wire::icmpv4::{self, Icmp, code};
-use wirebay_wire::ipv4::{Ipv4, protocol};
+use wirebay_wire::ipv4::{self, Ipv4, protocol};
 use wirebay_wire::tcp::Tcp;
 use wirebay_wire::udp::Udp;
 use wirebay_wire::{DropReason, Frame};
@@ -220,6 +220,9 @@ impl<H: Host> UserNet<H> {
         let guest = SocketAddrV4::new(packet.ip.src, icmp.ident);
         let our = SocketAddrV4::new(packet.ip.dst, 0);
         if self.config.is_ours(packet.ip.dst) {
+            if ipv4::HEADER_LEN + packet.ip.payload.len() > usize::from(self.config.mtu) {
+                return Err(DropReason::TooBigForGuest);
+            }
             let ends = Ends { our, guest, mac: packet.mac };
             let reply = icmpv4::kind::ECHO_REPLY;
             emit::icmp_echo(out, &self.config, &ends, reply, icmp.ident, icmp.seq, icmp.payload);

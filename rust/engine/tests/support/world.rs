@@ -35,6 +35,8 @@ pub struct World {
     /// Bytes that the way to the guest takes.
     pub room: usize,
     pub recorder: Option<Recorder>,
+    /// How many super-segments the network has sent.
+    pub super_segments: usize,
     out: Outbox,
     watch: Watch,
     sent: Vec<(Vec<u8>, Packet)>,
@@ -55,6 +57,7 @@ impl World {
             now: Time(1_000_000),
             room: usize::MAX,
             recorder: None,
+            super_segments: 0,
             out: Outbox::default(),
             watch: Watch::new(config),
             sent: Vec::new(),
@@ -124,6 +127,7 @@ impl World {
 
     fn collect(&mut self, phase: Phase) {
         for frame in self.out.frames() {
+            self.super_segments += usize::from(frame.offload.gso.is_some());
             self.room = self.room.saturating_sub(frame.bytes.len());
             self.watch.network_sent(self.now, &frame, &mut |bytes, packet| {
                 if let (Some(recorder), Packet::Tcp { seg, .. }) = (&mut self.recorder, &packet) {

@@ -54,7 +54,7 @@ use crate::time::Time;
 use crate::timers::Deadline;
 use rtt::Rtt;
 use std::collections::VecDeque;
-use wirebay_wire::tcp::flags::{ACK, RST, SYN};
+use wirebay_wire::tcp::flags::{ACK, FIN, RST, SYN};
 use wirebay_wire::tcp::{Tcp, TcpRepr};
 
 /// Bytes of TCP and IPv4 header without options: what the MTU leaves is the segment size.
@@ -382,7 +382,7 @@ pub fn reset_stray(out: &mut Outbox, config: &Config, ends: &Ends, segment: &Tcp
         };
         emit::tcp_bare(out, config, ends, &repr);
     } else {
-        let len = segment.payload.len() as u32 + u32::from(segment.has(SYN));
+        let len = segment.payload.len() as u32 + u32::from(segment.has(SYN)) + u32::from(segment.has(FIN));
         refuse(out, config, ends, segment.seq.wrapping_add(len));
     }
 }

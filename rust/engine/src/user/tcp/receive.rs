@@ -72,7 +72,9 @@ impl<S> TcpFlow<S> {
     fn accept_ack<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>, seg: &Tcp<'_>) {
         let window = u32::from(seg.window) << self.guest_scale;
         let same_window = window == self.guest_window;
-        if !before(seg.seq, self.window_seq) && !before(seg.ack, self.una) {
+        // A window counts from the acknowledgement it came with: one that stayed while `una` moves would slide along.
+        let newer = seg.ack == self.una && !before(seg.seq, self.window_seq);
+        if newer || before(self.una, seg.ack) {
             (self.guest_window, self.window_seq) = (window, seg.seq);
         }
         if before(self.una, seg.ack) {
