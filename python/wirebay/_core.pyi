@@ -2,6 +2,19 @@
 
 from typing import Final
 
+__all__ = [
+    "PROTOCOL_VERSION",
+    "__version__",
+    "bind_mount",
+    "detach_mount",
+    "make_mounts_private",
+    "mount_tmpfs",
+    "run_worker",
+    "set_parent_death_signal",
+    "setns",
+    "unshare",
+]
+
 __version__: Final[str]
 PROTOCOL_VERSION: Final[int]
 

@@ -151,6 +151,8 @@ def _run(body: Callable[[Channel], int], channel: Channel, parent: int) -> None:
     status = 1
     try:
         signal.set_wakeup_fd(-1)  # it is the wake-up of the parent's event loop
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a Ctrl-C ends it as it ends any program
         die_with(parent)
         status = body(channel)
     except WirebayError as error:

@@ -37,6 +37,7 @@ enum {
     MAX_SAMPLES = 8 << 20,
     HELD_CONNECT_SECONDS = 3, /* for one connection */
     HELD_FAILURES = 10,       /* then the rest is not tried */
+    HELD_OPEN_SECONDS = 60,   /* for all connects together */
     HELD_REPLY_SECONDS = 20,  /* for all answers together */
     FRAME_MAX = 69632,
     RELAY_BUFFER = 1 << 20,
@@ -240,7 +241,8 @@ static int dial_patiently(void) {
 
 static int connect_many(int *fds, int count) {
     int connected = 0;
-    for (int i = 0, failures = 0; i < count && failures < HELD_FAILURES; i++) {
+    double end = now() + HELD_OPEN_SECONDS;
+    for (int i = 0, failures = 0; i < count && failures < HELD_FAILURES && now() < end; i++) {
         fds[connected] = dial_patiently();
         if (fds[connected] >= 0)
             connected++;

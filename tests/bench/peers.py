@@ -24,6 +24,7 @@ INTO_ROOT = """
 set -e
 mount --make-rprivate /
 mount --rbind "$1" "$1"
+for folder in dev proc sys; do mount --rbind "/$folder" "$1/$folder"; done
 cd "$1"
 pivot_root . mnt
 umount -l /mnt

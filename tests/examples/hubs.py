@@ -22,7 +22,7 @@ from wirebay.netns import netns_of, open_tap_in
 
 TITLE = "two guests on one hub"
 SIZE = 20_000_000
-WAIT = 30.0
+WAIT = 60.0
 
 
 def namespaces(table: Table) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import subprocess
 import sys
 import time
@@ -45,11 +44,6 @@ def child_named(pid: int, text: str) -> int:
     return found
 
 
-def worker_of(pid: int) -> int:
-    """The packet worker of a wirebay."""
-    return child_named(pid, "run_worker")
-
-
 def gone(pid: int) -> bool:
     """Whether the process has ended: there is none, or only its status."""
     try:
@@ -59,35 +53,11 @@ def gone(pid: int) -> bool:
 
 
 @contextmanager
-def running(
-    words: Sequence[str], *, before: Sequence[str] = (), terminal: int | None = None
-) -> Iterator[subprocess.Popen[str]]:
-    """`wirebay` with these words, up: it has said so by --ready-fd. It is killed if it still runs at the end.
-
-    `before` is what runs it. With `terminal` it is in a session of its own, which that terminal controls.
-    """
-    ready, told = os.pipe()
-    command, *rest = words
-    with started([*before, *WIREBAY, command, "--ready-fd", str(told), *rest], terminal, told) as program:
-        os.close(told)
-        with os.fdopen(ready, "rb") as file:
-            assert file.read() == b"1", program.communicate(timeout=TIMEOUT)
-        yield program
-
-
-@contextmanager
-def started(
-    command: Sequence[str], terminal: int | None = None, *keep: int
-) -> Iterator[subprocess.Popen[str]]:
-    """A program with pipes for its standard streams, as `running` starts and ends it."""
-    control = ["setsid", "--ctty"] if terminal is not None else []
+def started(command: Sequence[str], *keep: int) -> Iterator[subprocess.Popen[str]]:
+    """A program with pipes for its standard streams, and the descriptors `keep`; killed if it still runs."""
+    pipe = subprocess.PIPE
     with subprocess.Popen(
-        tied([*control, *command]),
-        pass_fds=keep,
-        stdin=subprocess.PIPE if terminal is None else terminal,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        tied(command), pass_fds=keep, stdin=pipe, stdout=pipe, stderr=pipe, text=True
     ) as program:
         try:
             yield program
@@ -96,20 +66,15 @@ def started(
 
 
 @contextmanager
-def keyboard() -> Iterator[tuple[int, int]]:
-    """A terminal: the end with the keys, and the end that programs have."""
-    keys, terminal = pty.openpty()
-    try:
-        yield keys, terminal
-    finally:
-        os.close(keys)
-        os.close(terminal)
-
-
-def ended_with(program: subprocess.Popen[str]) -> tuple[int, str]:
-    """Wait for the end of a program; its exit status, and what it wrote to standard error."""
-    _, errors = program.communicate(timeout=TIMEOUT)
-    return program.returncode, errors
+def running(words: Sequence[str], *, before: Sequence[str] = ()) -> Iterator[subprocess.Popen[str]]:
+    """`wirebay` with these words, which has said by --ready-fd that it is up; `before` is what runs it."""
+    ready, told = os.pipe()
+    command, *rest = words
+    with started([*before, *WIREBAY, command, "--ready-fd", str(told), *rest], told) as program:
+        os.close(told)
+        with os.fdopen(ready, "rb") as file:
+            assert file.read() == b"1", program.communicate(timeout=TIMEOUT)
+        yield program
 
 
 def failure(words: Sequence[str], *, before: Sequence[str] = ()) -> tuple[int, str]:

@@ -12,7 +12,6 @@ import pty
 import select
 import signal
 import subprocess
-import sys
 import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,10 +19,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.guests.processes import child_named, children, command_line, gone, wait_for
+from tests.guests.console import tied
+from tests.guests.processes import WIREBAY, child_named, children, command_line, gone, wait_for
 from tests.support import require_tool
 
-WIREBAY = [sys.executable, "-m", "wirebay"]
 TIMEOUT = 30.0
 WORKER = "run_worker"
 KINDS = ["qemu", "ns", "serve"]
@@ -38,7 +37,7 @@ class Run:
         self._keyboard, terminal = pty.openpty()
         self._ready, told = os.pipe()
         self.process = subprocess.Popen(
-            [*WIREBAY, *self._words(told)],
+            tied([*WIREBAY, *self._words(told)]),
             pass_fds=[told],
             stdin=terminal,
             stdout=subprocess.DEVNULL,
@@ -165,7 +164,7 @@ def test_a_command_that_handles_ctrl_c_goes_on_and_gets_it_once(folder: Path) ->
     script = "trap 'echo caught' INT; echo up; while [ ! -e $0 ]; do sleep 0.05; done; exit 9"
     stop, (keyboard, terminal) = folder / "stop", pty.openpty()
     with subprocess.Popen(
-        [*WIREBAY, "ns", "--", "sh", "-c", script, str(stop)],
+        tied([*WIREBAY, "ns", "--", "sh", "-c", script, str(stop)]),
         stdin=terminal,
         stdout=subprocess.PIPE,
         text=True,

@@ -115,6 +115,20 @@ async def test_signals_are_passed_on_to_the_child(number: signal.Signals, start:
 
 
 @pytest.mark.anyio
+async def test_a_waiting_child_is_let_go_when_a_ctrl_c_can_be_told_from_a_kill(start: Start) -> None:
+    """Else it would get a Ctrl-C twice that came at once: from the terminal and from us."""
+    pid = start(OBEDIENT)
+    blocked: list[set[signal.Signals | int]] = []
+
+    def go() -> None:
+        blocked.append(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+        os.kill(pid, signal.SIGTERM)
+
+    assert await supervise(pid, Network(), "the child", go=go) == 40 + signal.SIGTERM
+    assert set(STOP_SIGNALS) <= blocked[0]
+
+
+@pytest.mark.anyio
 async def test_a_signal_that_was_ignored_stays_ignored(start: Start) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

@@ -14,7 +14,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -54,8 +54,12 @@ def spawn(argv: Sequence[str]) -> int:
     return child.pid
 
 
-async def supervise(pid: int, network: FailingNetwork, what: str) -> int:
+async def supervise(
+    pid: int, network: FailingNetwork, what: str, *, go: Callable[[], None] = lambda: None
+) -> int:
     """Wait for the child process `pid` and return its exit status, 128 + n for one that signal n ended.
+
+    `go` lets a child go that waits for it: at once, but not before it can be told where a signal came from.
 
     SIGTERM, SIGHUP and SIGINT are passed on to it unless the terminal sent them to it as well, and have no
     effect on us any more even after this returns: what is left to do then is to clean up.
@@ -66,6 +70,7 @@ async def supervise(pid: int, network: FailingNetwork, what: str) -> int:
     with _Child(pid) as child, Signals(child.pass_on):
         failure = asyncio.ensure_future(network.failed())
         try:
+            go()
             either: list[asyncio.Future[Any]] = [child.ended, failure]
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if child.ended.done():

@@ -149,10 +149,12 @@ def run_command(command: list[str], options: UserOptions, guest: GuestConfig, re
         from wirebay.cli.child import supervise
         from wirebay.cli.loop import run_loop
 
-        async def serve(network: Network) -> int:
+        def go() -> None:
             inside.go()
             report_ready(ready_fd)
-            return await supervise(inside.pid, network, command[0])
+
+        async def serve(network: Network) -> int:
+            return await supervise(inside.pid, network, command[0], go=go)
 
         return run_loop(with_network(options, inside.tap(), serve))
     finally:

@@ -78,7 +78,6 @@ impl Transfer {
             let moved = guest.received == self.down && host.received == self.up;
             moved && guest.closed && host.closed && sim.world.flows() == 0 && guest_is_closed(sim, handle)
         });
-        println!("{:?}", sim.world.now);
         assert_eq!(peer(&sim).unwrap().fate(), Fate::Closed, "the host's end was not aborted");
         sim
     }
