@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import errno
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from ipaddress import IPv4Interface
 from pathlib import Path
@@ -14,13 +16,16 @@ from typing import TYPE_CHECKING, cast
 
 from wirebay.cli.parser import Parser
 from wirebay.cli.ready import check_ready_fd, report_ready
-from wirebay.errors import HostError, OptionError
+from wirebay.errors import HostError, OptionError, WirebayError
 from wirebay.ifconfig import GuestConfig
 from wirebay.options.netdev import UserOptions, netdev_from_dict
 
 if TYPE_CHECKING:
     from wirebay.network import Network
     from wirebay.tun import Tap
+
+#: How long the last bytes of a command that has ended may take, seconds.
+DRAIN_SECONDS = 2.0
 
 DESCRIPTION = """\
 Run COMMAND (your shell, if none is given) in a new network namespace that has a network; no root needed.
@@ -140,6 +145,17 @@ def guest_config(options: UserOptions, ifname: str) -> GuestConfig:
     return GuestConfig(address=address, gateway=options.host, dns=options.dns, mtu=options.mtu, ifname=ifname)
 
 
+async def drained(network: Network) -> None:
+    """Wait, not for long, until what COMMAND sent before it ended has gone out: its kernel still has it."""
+    end = time.monotonic() + DRAIN_SECONDS
+    with contextlib.suppress(WirebayError):  # a dead worker has nothing left to send
+        while time.monotonic() < end:
+            ports = (await network.stats())["ports"].values()
+            if not any(port.get("flows", {}).get("tcp") for port in ports):
+                return
+            await asyncio.sleep(0.01)
+
+
 def run_command(command: list[str], options: UserOptions, guest: GuestConfig, ready_fd: int | None) -> int:
     """Run `command` in a namespace of its own; returns its exit status."""
     from wirebay.netns import spawn
@@ -154,7 +170,9 @@ def run_command(command: list[str], options: UserOptions, guest: GuestConfig, re
             report_ready(ready_fd)
 
         async def serve(network: Network) -> int:
-            return await supervise(inside.pid, network, command[0], go=go)
+            status = await supervise(inside.pid, network, command[0], go=go)
+            await drained(network)
+            return status
 
         return run_loop(with_network(options, inside.tap(), serve))
     finally:

@@ -51,7 +51,6 @@ pub struct DatagramFlow<D> {
     pub ends: Ends,
     /// When it expires, unless it is used.
     pub deadline: Deadline,
-    used: Time,
     /// It is in the owner's list of flows with something to read.
     pub queued: bool,
 }
@@ -59,14 +58,13 @@ pub struct DatagramFlow<D> {
 impl<D> DatagramFlow<D> {
     /// A new flow.
     pub fn new(via: Via<D>, ends: Ends, now: Time) -> Self {
-        let mut flow = DatagramFlow { via, ends, deadline: Deadline::default(), used: now, queued: false };
+        let mut flow = DatagramFlow { via, ends, deadline: Deadline::default(), queued: false };
         flow.touch(now);
         flow
     }
 
     /// It was used: its time starts again.
     pub fn touch(&mut self, now: Time) {
-        self.used = now;
         self.deadline.at = now + if matches!(self.via, Via::Dns(..)) { DNS_IDLE } else { IDLE };
     }
 

@@ -276,6 +276,7 @@ impl Host for FakeHost {
     }
 
     fn tcp_connected(&mut self, socket: &mut TcpSocket) -> io::Result<bool> {
+        socket.conn().asked += 1;
         socket.conn().connected()
     }
 

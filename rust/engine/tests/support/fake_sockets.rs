@@ -48,6 +48,8 @@ pub struct Conn {
     pub send_limit: Option<usize>,
     /// What the network was last told about the room in the send queue.
     pub told_room: usize,
+    /// How often the network has asked whether the connect has ended.
+    pub asked: usize,
     pub(super) notified: bool,
     wants_room: bool,
     unread: VecDeque<u8>,
@@ -67,6 +69,7 @@ impl Conn {
             received: Vec::new(),
             send_limit,
             told_room: 0,
+            asked: 0,
             notified: false,
             wants_room: false,
             unread: VecDeque::new(),

@@ -32,8 +32,10 @@ pub struct World {
     pub net: UserNet<FakeHost>,
     pub host: FakeHost,
     pub now: Time,
-    /// Bytes that the way to the guest takes.
+    /// Bytes that the way to the guest takes before something of it arrives.
     pub room: usize,
+    /// Everything arrives at once, and the room stays what it is.
+    pub drains: bool,
     pub recorder: Option<Recorder>,
     /// How many super-segments the network has sent.
     pub super_segments: usize,
@@ -56,6 +58,7 @@ impl World {
             host,
             now: Time(1_000_000),
             room: usize::MAX,
+            drains: false,
             recorder: None,
             super_segments: 0,
             out: Outbox::default(),
@@ -128,7 +131,9 @@ impl World {
     fn collect(&mut self, phase: Phase) {
         for frame in self.out.frames() {
             self.super_segments += usize::from(frame.offload.gso.is_some());
-            self.room = self.room.saturating_sub(frame.bytes.len());
+            if !self.drains {
+                self.room = self.room.saturating_sub(frame.bytes.len());
+            }
             self.watch.network_sent(self.now, &frame, &mut |bytes, packet| {
                 if let (Some(recorder), Packet::Tcp { seg, .. }) = (&mut self.recorder, &packet) {
                     recorder.network_sent(phase, seg, &self.host);

@@ -208,8 +208,10 @@ fn events_of_a_connection_that_has_gone_reach_nobody() {
     let next = Seg { flags: wirebay_wire::tcp::flags::SYN, ack: 0, seq: 5, mss: Some(1460), ..dialog.seg() };
     dialog.world.give(&reset.frame());
     dialog.world.give(&next.frame());
-    assert_eq!(dialog.hear(), [], "the new connection has the old one's place, but not its events");
+    assert_eq!(dialog.hear(), []);
     assert!(dialog.lives());
+    let asked = dialog.world.host.peer(1).conn().asked;
+    assert_eq!(asked, 1, "the new connection has the old one's place, but not its events");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod model;
 mod opening;
 mod options;
 mod receiving;
+mod room;
 mod sending;
 mod slow_host;
 mod table;

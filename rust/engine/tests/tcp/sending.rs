@@ -200,6 +200,26 @@ fn an_acknowledgement_ends_the_doubling() {
 }
 
 #[test]
+fn an_acknowledgement_starts_the_time_out_anew() {
+    let mut dialog = opened();
+    let segs = send(&mut dialog, 2);
+    dialog.world.advance(Duration::from_millis(900));
+    ack(&mut dialog, segs[1].seq);
+    let acked = dialog.world.now;
+    let again = dialog.advance(Duration::from_secs(10));
+    assert!(again[0].at.since(acked) > Duration::from_millis(900), "{:?}", again[0].at.since(acked));
+}
+
+#[test]
+fn the_time_out_counts_from_the_segment_and_not_from_the_silence_before() {
+    let mut dialog = opened();
+    dialog.advance(Duration::from_hours(1));
+    let sent = send(&mut dialog, 1)[0].at;
+    let again = dialog.advance(Duration::from_secs(10));
+    assert_eq!(again[0].at.since(sent), Duration::from_secs(1));
+}
+
+#[test]
 fn a_lost_end_is_sent_again() {
     let mut dialog = opened();
     dialog.peer().ends();

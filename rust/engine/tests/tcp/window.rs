@@ -176,7 +176,7 @@ fn the_end_follows_a_byte_that_was_probed() {
 
 #[test]
 fn a_guest_that_takes_back_what_it_offered_is_waited_for() {
-    let mut dialog = Dialog::open(&Opening { scale: Some(0), window: 10_000, ..Opening::default() });
+    let mut dialog = Dialog::open(&Opening { scale: Some(0), window: 20_000, ..Opening::default() });
     dialog.peer().sends(&Stream(1).bytes(0, 10_000));
     let segs = dialog.hear();
     // RFC 9293, 3.8.6: a sender must be robust against a window that shrinks.
