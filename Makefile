@@ -61,7 +61,7 @@ lint-python: $(CORE)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	MYPYPATH=python $(BIN)/stubtest --allowlist tools/stubtest.allow wirebay._core
+	MYPYPATH=python $(BIN)/stubtest wirebay._core
 
 lint-rust: cargo $(TOOLS)
 	cargo fmt --all --check

@@ -1,0 +1,13 @@
+"""What all tests need of the process they run in."""
+
+from __future__ import annotations
+
+import signal
+
+# A run in the background of a shell script ignores SIGINT, one under nohup SIGHUP, and so would every program
+# that a test starts. Handlers are not inherited: such programs get the default, and this run outlives its
+# terminal all the same.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda number, frame: None)
