@@ -60,7 +60,7 @@ fn transfer(quality: Quality, forwarded: bool) {
     let (from_guest, from_host) = (Stream(7), Stream(8));
     let mut guest = End::new(from_guest, from_host, BYTES);
     let mut host = End::new(from_host, from_guest, BYTES);
-    sim.run(Duration::from_hours(200), |sim| {
+    sim.run(Duration::from_mins(1), |sim| {
         if sim.world.host.connections() > 0 {
             host_app(&mut host, &sim.world.host.peer(0));
         }
