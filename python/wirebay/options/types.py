@@ -6,8 +6,10 @@ Field names are QEMU's option names with `_` for `-`; what QEMU computes by defa
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import Literal
+
+Address = IPv4Address | IPv6Address
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
