@@ -213,9 +213,7 @@ pub fn quote_syn(ends: &Ends, seq: u32) -> [u8; ipv4::HEADER_LEN + tcp::HEADER_L
         seq,
         ack: 0,
         flags: tcp::flags::SYN,
-        window: 0,
-        mss: None,
-        window_scale: None,
+        ..TcpRepr::default()
     };
     segment.emit(&mut packet[ipv4::HEADER_LEN..]);
     packet

@@ -168,9 +168,10 @@ impl<H: Host> UserNet<H> {
         Ok(())
     }
 
-    /// RFC 6528: a keyed hash of the ends plus a clock of four microseconds.
-    pub(super) fn initial_sequence(&self, key: &Key, now: Time) -> u32 {
-        (self.secret.hash(key) as u32).wrapping_add((now.0 / 4) as u32)
+    /// RFC 6528: a keyed hash of the ends plus a clock of four microseconds; another part of the hash for timestamps.
+    pub(super) fn initial_sequence(&self, key: &Key, now: Time) -> tcp::Start {
+        let hash = self.secret.hash(key);
+        tcp::Start { iss: (hash as u32).wrapping_add((now.0 / 4) as u32), clock: (hash >> 32) as u32 }
     }
 
     /// The host could not connect: tell the guest as the kernel told us.

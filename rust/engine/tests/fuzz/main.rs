@@ -7,7 +7,7 @@ mod support;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
-use support::frames::{GUEST, GUEST_MAC, HOST, Seg, arp_frame, ping_frame, udp_frame, v4};
+use support::frames::{GUEST, GUEST_MAC, HOST, Options, Seg, arp_frame, ping_frame, udp_frame, v4};
 use support::rng::Rng;
 use support::world::qemu;
 use wirebay_engine::segment::adapt;
@@ -17,6 +17,7 @@ use wirebay_engine::{
 };
 use wirebay_wire::frame::{Gso, GsoKind, PartialChecksum};
 use wirebay_wire::tcp::flags::{ACK, FIN, PSH, RST, SYN};
+use wirebay_wire::tcp::{SackBlocks, Timestamps};
 use wirebay_wire::{Frame, Offload, checksum};
 
 const MAX_FLOWS: usize = 200;
@@ -194,10 +195,21 @@ fn corpus(rng: &mut Rng) -> Vec<u8> {
             window: rng.next() as u16,
             mss: (flags & SYN != 0).then_some(1460),
             scale: (flags & SYN != 0).then_some(7),
+            options: options(rng),
             payload,
         }
         .frame(),
     }
+}
+
+fn options(rng: &mut Rng) -> Options {
+    let mut sack = SackBlocks::default();
+    for _ in 0..rng.below(8).saturating_sub(4) {
+        sack.push(rng.next() as u32, rng.next() as u32);
+    }
+    let timestamps =
+        rng.per_mille(700).then(|| Timestamps { value: rng.below(1000) as u32, echo: rng.next() as u32 });
+    Options { sack_permitted: rng.per_mille(700), sack, timestamps }
 }
 
 trait IntoAddr {

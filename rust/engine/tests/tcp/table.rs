@@ -2,7 +2,7 @@
 
 use crate::support::dialog::{Dialog, Opening};
 use crate::support::fake_host::FakeHost;
-use crate::support::frames::{Packet, Seg, v4};
+use crate::support::frames::{Options, Packet, Seg, v4};
 use crate::support::world::{World, qemu};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
@@ -158,6 +158,7 @@ fn template_ack() -> Seg {
         window: 0xffff,
         mss: None,
         scale: None,
+        options: Options::default(),
         payload: Vec::new(),
     }
 }
