@@ -53,7 +53,9 @@ prop_compose! {
     fn later()(repr in plain(), more in any::<u8>(), blocks in vec(any::<(u32, u32)>(), 0..=4)) -> TcpRepr {
         let flags = (more | flags::ACK) & !flags::SYN;
         let mut sack = SackBlocks::default();
-        blocks.iter().for_each(|&(start, end)| _ = sack.push(start, end));
+        for (start, end) in blocks {
+            sack.push(start, end);
+        }
         sack.truncate(if repr.timestamps.is_some() { 3 } else { 4 });
         TcpRepr { flags, sack, ..repr }
     }

@@ -175,8 +175,8 @@ pub fn icmp_unreachable(
     code: u8,
     original: &[u8],
 ) {
-    const LARGEST: usize = 576;
-    let buf = out.reserve(ethernet::HEADER_LEN + LARGEST);
+    const LARGEST: u16 = 576;
+    let buf = out.reserve(ethernet::HEADER_LEN + usize::from(LARGEST.min(config.mtu)));
     let len = icmpv4::emit_error(&mut buf[L3_LEN..], icmpv4::kind::UNREACHABLE, code, 0, original);
     l3(buf, config, config.host, guest, mac, protocol::ICMP, len);
     out.commit(L3_LEN + len, Offload::default());

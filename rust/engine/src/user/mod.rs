@@ -19,6 +19,7 @@ mod datagram;
 mod emit;
 mod flows;
 mod forwards;
+mod half_open;
 mod inbound;
 mod neighbors;
 mod outbound;
@@ -35,9 +36,11 @@ use crate::outbox::Outbox;
 use crate::table::Token;
 use crate::time::Time;
 use flows::{Flow, Flows};
+use half_open::HalfOpen;
 use neighbors::Neighbors;
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use tcp::parted::Parted;
 use tcp::send::Pumped;
 use tcp::{Cx, TcpFlow, Verdict, flags};
 use wirebay_wire::arp::{self, Arp};
@@ -63,6 +66,8 @@ pub struct UserNet<H: Host> {
     to_run: VecDeque<Token>,
     stalled: Vec<Token>,
     unresolved: Vec<Token>,
+    half_open: HalfOpen,
+    parted: Parted,
     services: VecDeque<ServiceMessage>,
     /// Frames and datagrams this network dropped.
     pub drops: Drops,
@@ -73,6 +78,8 @@ impl<H: Host> UserNet<H> {
     pub fn new(config: Config, host: H, secret: Secret) -> Self {
         UserNet {
             flows: Flows::new(config.max_flows, secret),
+            half_open: HalfOpen::new(config.max_flows),
+            parted: Parted::default(),
             config,
             host,
             forwards: Forwards::default(),
@@ -256,9 +263,16 @@ impl<H: Host> UserNet<H> {
             drops: &mut self.drops,
             budget: &mut self.budget,
         };
+        let was_half_open = flow.is_half_open();
         let verdict = call(flow, &mut cx);
+        if verdict == Verdict::Close {
+            self.parted.remember(flow.parting(now));
+        }
         if verdict != Verdict::Keep {
             return self.end_tcp(token, verdict);
+        }
+        if was_half_open && !flow.is_half_open() {
+            self.half_open.leave();
         }
         flow.schedule(now);
         if flow.is(flags::PUMP_WANTED) && !flow.is(flags::PUMP_QUEUED) {
@@ -271,6 +285,9 @@ impl<H: Host> UserNet<H> {
     fn end_tcp(&mut self, token: Token, verdict: Verdict) {
         if let Some(Flow::Tcp(flow)) = self.flows.remove(token) {
             self.budget += flow.held();
+            if flow.is_half_open() {
+                self.half_open.leave();
+            }
             if verdict == Verdict::Abort {
                 self.host.tcp_abort(flow.socket);
             }

@@ -126,6 +126,9 @@ impl<H: Host> UserNet<H> {
     ) -> Result<(), DropReason> {
         use tcp::wire_flags::{ACK, FIN, RST, SYN};
         if seg.flags & (SYN | ACK | RST | FIN) != SYN {
+            if self.parted.answer(packet.now, out, &self.config, &ends, seg) {
+                return Err(DropReason::TcpDuplicate);
+            }
             tcp::reset_stray(out, &self.config, &ends, seg);
             return Err(DropReason::TcpNoFlow);
         }
@@ -163,6 +166,7 @@ impl<H: Host> UserNet<H> {
         let iss = self.initial_sequence(&key, packet.now);
         let flow = TcpFlow::from_guest(socket, ends, seg, self.config.mtu, iss, packet.now);
         self.flows.insert(key, Flow::Tcp(flow));
+        self.half_open_begins(packet.now, token, out);
         // On the loopback the connect has ended by now; elsewhere this arms the timer.
         self.host_event(packet.now, token, crate::Readiness::default(), out);
         Ok(())

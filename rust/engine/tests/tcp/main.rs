@@ -4,11 +4,13 @@
 
 mod closing;
 mod early;
+mod flood;
 mod forwarded;
 mod keepalive;
 mod model;
 mod opening;
 mod options;
+mod parted;
 mod receiving;
 mod room;
 mod sack;
@@ -16,6 +18,7 @@ mod sending;
 mod slow_host;
 mod stamps;
 mod table;
+mod urgent;
 mod window;
 mod wrap;
 

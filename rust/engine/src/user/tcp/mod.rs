@@ -39,7 +39,8 @@
 //! **Timers** (`timeout.rs`). One deadline a flow: handshake, retransmission, window probe, delayed acknowledgement or
 //! keepalive, whichever applies.
 //!
-//! **End.** Both FINs acknowledged, a reset from either side, or too many retries. Resets are passed on as resets.
+//! **End.** Both FINs acknowledged, a reset from either side, or too many retries. Resets are passed on as resets. What
+//! has ended well is remembered for a moment (`parted.rs`), for a guest that has not heard of it.
 //!
 //! What must not happen: data acknowledged that the host socket has not taken; a window edge moved back (`policy.rs`);
 //! more in a flow than its backlog, which all flows together share a budget for.
@@ -47,6 +48,7 @@
 mod board;
 mod early;
 mod open;
+pub(super) mod parted;
 mod payload;
 pub mod policy;
 pub(super) use wirebay_wire::tcp::flags as wire_flags;
@@ -250,6 +252,11 @@ impl<S> TcpFlow<S> {
         self.state
     }
 
+    /// Has a guest begun to open it, and has it not been opened yet?
+    pub fn is_half_open(&self) -> bool {
+        matches!(self.state, State::Connecting | State::SynReceived)
+    }
+
     /// Is this bit set?
     pub fn is(&self, bit: u16) -> bool {
         self.bits & bit != 0
@@ -405,9 +412,10 @@ pub fn refuse(out: &mut Outbox, config: &Config, ends: &Ends, ack: u32) {
     emit::tcp_bare(out, config, ends, &repr);
 }
 
-/// Answer a segment that belongs to no connection (RFC 9293, section 3.10.7.1).
+/// Answer a segment that belongs to no connection (RFC 9293, section 3.10.7.1). Nobody answers for a group (RFC 1122,
+/// section 4.2.3.10).
 pub fn reset_stray(out: &mut Outbox, config: &Config, ends: &Ends, segment: &Tcp<'_>) {
-    if segment.has(RST) {
+    if segment.has(RST) || ends.our.ip().is_multicast() {
         return;
     }
     if segment.has(ACK) {

@@ -7,14 +7,15 @@
 //! over what is on the board.
 
 use super::board::Board;
-use super::flags::{BLOCKED, HOST_FIN, READABLE, RECOVERING, SACK};
+use super::flags::{BLOCKED, HOST_FIN, PUMP_WANTED, READABLE, RECOVERING, SACK, TIMESTAMPS};
 use super::send::{LARGEST, Pumped};
-use super::{Cx, TcpFlow, before};
+use super::{Cx, LEAST_MSS, OVERHEAD, State, TcpFlow, before};
 use crate::host::Host;
+use crate::time::Time;
 use crate::user::emit;
 use wirebay_wire::DropReason;
-use wirebay_wire::tcp::Tcp;
 use wirebay_wire::tcp::flags::{ACK, FIN};
+use wirebay_wire::tcp::{TIMESTAMPS_LEN, Tcp};
 
 /// Slow start after a timeout is over when this much may be in flight.
 const SLOW_START_END: u32 = 1 << 20;
@@ -147,6 +148,24 @@ impl<S> TcpFlow<S> {
         }
     }
 
+    /// A router on the way to the guest, or the guest, says that a packet that began with byte `seq` was too long, and
+    /// that only `mtu` bytes pass (RFC 1191). Only believed of what is in flight (RFC 5927, section 7.2), and never below
+    /// the least segment. What is in flight goes out again in smaller segments. True if anything has changed.
+    pub fn lower_mss(&mut self, now: Time, seq: u32, mtu: u16) -> bool {
+        let options = if self.is(TIMESTAMPS) { TIMESTAMPS_LEN as u16 } else { 0 };
+        let mss = mtu.saturating_sub(OVERHEAD).max(LEAST_MSS) - options;
+        let in_flight = !before(seq, self.una) && before(seq, self.max);
+        if self.state != State::Open || !in_flight || mss >= self.mss {
+            return false;
+        }
+        self.mss = mss;
+        self.clear(RECOVERING);
+        self.rtt.ambiguous();
+        (self.nxt, self.since) = (self.una, now);
+        self.set(READABLE | PUMP_WANTED);
+        true
+    }
+
     /// Nothing has been acknowledged for too long: start again at `una`, slowly.
     pub(super) fn go_back<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>) {
         if self.loss.retries > 1 {
@@ -169,4 +188,59 @@ impl<S> TcpFlow<S> {
 /// The largest multiple of a segment in `len`, or all of less than one.
 pub(super) fn whole_segments(len: u32, mss: u32) -> u32 {
     if len > mss { len - len % mss } else { len }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::user::tcp::{Ends, Start};
+    use wirebay_wire::Mac;
+    use wirebay_wire::tcp::flags::SYN;
+    use wirebay_wire::tcp::{TcpRepr, Timestamps};
+
+    /// A flow with 10,000 bytes in flight from number 1000 on.
+    fn sending(timestamps: Option<Timestamps>) -> TcpFlow<()> {
+        let ends = Ends {
+            our: "192.0.2.1:80".parse().unwrap(),
+            guest: "10.0.2.15:4000".parse().unwrap(),
+            mac: Mac([2; 6]),
+        };
+        let syn = TcpRepr { flags: SYN, mss: Some(1460), timestamps, ..TcpRepr::default() };
+        let mut header = vec![0; syn.header_len()];
+        syn.emit(&mut header);
+        let start = Start { iss: 1000, clock: 0 };
+        let mut flow = TcpFlow::from_guest((), ends, &Tcp::parse(&header).unwrap(), 1500, start, Time(0));
+        flow.state = State::Open;
+        (flow.nxt, flow.max) = (11_000, 11_000);
+        flow
+    }
+
+    #[test]
+    fn a_smaller_path_makes_smaller_segments_of_what_is_in_flight() {
+        for (timestamps, mss) in [(None, 1360), (Some(Timestamps { value: 1, echo: 0 }), 1348)] {
+            let mut flow = sending(timestamps);
+            assert!(flow.lower_mss(Time(5), 2460, 1400));
+            assert_eq!((flow.mss, flow.nxt, flow.max), (mss, 1000, 11_000));
+            assert!(flow.is(PUMP_WANTED));
+            assert!(!flow.lower_mss(Time(5), 2460, 1400), "no news");
+        }
+    }
+
+    #[test]
+    fn a_path_that_nobody_can_know_of_is_not_believed_in() {
+        for (seq, mtu) in [(999, 1400), (11_000, 1400), (2460, 1500), (2460, u16::MAX)] {
+            let mut flow = sending(None);
+            assert!(!flow.lower_mss(Time(5), seq, mtu));
+            assert_eq!((flow.mss, flow.nxt), (1460, 11_000), "{seq} {mtu}");
+        }
+    }
+
+    #[test]
+    fn no_path_is_smaller_than_the_least_segment() {
+        for mtu in [0, 1, 39, 40, 68] {
+            let mut flow = sending(None);
+            flow.lower_mss(Time(5), 1000, mtu);
+            assert_eq!(flow.mss, LEAST_MSS, "{mtu}");
+        }
+    }
 }
