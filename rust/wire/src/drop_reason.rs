@@ -56,6 +56,7 @@ drop_reasons! {
     Ipv6ExtensionTruncated => "ipv6_extension_truncated", "An IPv6 extension header is cut off.";
     Ipv6TooManyExtensions => "ipv6_too_many_extensions", "The IPv6 packet has too many extension headers.";
     Ipv6Fragment => "ipv6_fragment", "The IPv6 packet is a fragment.";
+    FragmentMalformed => "fragment_malformed", "The fragment cannot be a part of any packet.";
     TcpTruncated => "tcp_truncated", "The TCP header is cut off.";
     TcpBadHeaderLength => "tcp_bad_header_length", "The TCP data offset fits neither header nor segment.";
     TcpBadOptions => "tcp_bad_options", "The TCP options are malformed.";
@@ -74,6 +75,9 @@ drop_reasons! {
     MartianDestination => "martian_destination", "The destination cannot be reached through a gateway.";
     Restricted => "restricted", "The network is restricted and lets nothing out.";
     HostLoopbackForbidden => "host_loopback_forbidden", "Guests must not reach the host's loopback.";
+    FragmentOverlap => "fragment_overlap", "Fragments of one packet overlap or contradict each other.";
+    FragmentLimit => "fragment_limit", "Too many fragments wait for the rest of their packets.";
+    FragmentTimeout => "fragment_timeout", "The rest of the packet did not come in time.";
     UnknownProtocol => "unknown_protocol", "Nothing here handles this IP protocol.";
     UnknownService => "unknown_service", "The address is ours, but no service answers there.";
     ServiceBusy => "service_busy", "The service does not take its messages fast enough.";
