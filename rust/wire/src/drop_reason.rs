@@ -75,6 +75,7 @@ drop_reasons! {
     MartianDestination => "martian_destination", "The destination cannot be reached through a gateway.";
     Restricted => "restricted", "The network is restricted and lets nothing out.";
     HostLoopbackForbidden => "host_loopback_forbidden", "Guests must not reach the host's loopback.";
+    FragmentDuplicate => "fragment_duplicate", "The fragment was received before.";
     FragmentOverlap => "fragment_overlap", "Fragments of one packet overlap or contradict each other.";
     FragmentLimit => "fragment_limit", "Too many fragments wait for the rest of their packets.";
     FragmentTimeout => "fragment_timeout", "The rest of the packet did not come in time.";

@@ -19,9 +19,11 @@ mod datagram;
 mod emit;
 mod flows;
 mod forwards;
+pub mod fragmenting;
 mod inbound;
 mod neighbors;
 mod outbound;
+pub mod reassembly;
 pub mod tcp;
 
 pub use config::Config;
