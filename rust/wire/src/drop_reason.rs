@@ -67,6 +67,7 @@ drop_reasons! {
     UdpBadChecksum => "udp_bad_checksum", "The UDP checksum is wrong.";
     IcmpTruncated => "icmp_truncated", "The ICMP header is cut off.";
     IcmpBadChecksum => "icmp_bad_checksum", "The ICMP checksum is wrong.";
+    NdpMalformed => "ndp_malformed", "The neighbour discovery message or one of its options is malformed.";
     OffloadInvalid => "offload_invalid", "The offload header contradicts itself or the frame behind it.";
 
     // What the engine decides.

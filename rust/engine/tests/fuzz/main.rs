@@ -201,12 +201,12 @@ fn corpus(rng: &mut Rng) -> Vec<u8> {
 }
 
 trait IntoAddr {
-    fn into_addr(self) -> std::net::SocketAddrV4;
+    fn into_addr(self) -> SocketAddr;
 }
 
 impl IntoAddr for (Ipv4Addr, u16) {
-    fn into_addr(self) -> std::net::SocketAddrV4 {
-        std::net::SocketAddrV4::new(self.0, self.1)
+    fn into_addr(self) -> SocketAddr {
+        SocketAddr::new(self.0.into(), self.1)
     }
 }
 

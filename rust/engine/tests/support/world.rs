@@ -4,23 +4,31 @@ use super::fake_host::{Event, FakeHost};
 use super::frames::{Packet, Seg};
 use super::recorder::{Phase, Recorder};
 use super::watch::Watch;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
-use wirebay_engine::user::{Secret, ServiceMessage};
+use wirebay_engine::user::{Plan, Secret, ServiceMessage};
 use wirebay_engine::{Config, Outbox, Time, UserNet};
 use wirebay_wire::{DropReason, Frame, Offload};
 
-/// The network with QEMU's addresses.
+/// The network with QEMU's addresses of both families.
+pub fn dual() -> Config {
+    let ip = |text: &str| text.parse().unwrap();
+    let v6 = Some(Plan { net: ip("fec0::"), prefix: 64, host: ip("fec0::2"), dns: ip("fec0::3") });
+    Config { v6, ..qemu() }
+}
+
+/// The network with QEMU's IPv4 addresses, and without IPv6: it sends nothing that nobody asked for.
 pub fn qemu() -> Config {
+    let ip = |text: &str| text.parse().unwrap();
     Config {
-        net: Ipv4Addr::new(10, 0, 2, 0),
-        prefix: 24,
-        host: Ipv4Addr::new(10, 0, 2, 2),
-        dns: Ipv4Addr::new(10, 0, 2, 3),
+        v4: Some(Plan { net: ip("10.0.2.0"), prefix: 24, host: ip("10.0.2.2"), dns: ip("10.0.2.3") }),
+        v6: None,
         mtu: 1500,
         restrict: false,
         host_loopback: true,
         max_flows: 1 << 17,
+        services: Vec::new(),
+        search: Vec::new(),
     }
 }
 
