@@ -17,7 +17,7 @@ pub mod timers;
 pub mod user;
 
 pub use counters::{Drops, Traffic};
-pub use host::{DatagramKind, Host, Peer, Readiness};
+pub use host::{DatagramKind, Host, HostError, Peer, Readiness, Sending};
 pub use hub::Hub;
 pub use outbox::Outbox;
 pub use report::Report;

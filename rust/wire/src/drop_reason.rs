@@ -49,7 +49,6 @@ drop_reasons! {
     Ipv4BadHeaderLength => "ipv4_bad_header_length", "The IPv4 header length is below its 20 bytes.";
     Ipv4BadTotalLength => "ipv4_bad_total_length", "The IPv4 total length fits neither header nor frame.";
     Ipv4BadChecksum => "ipv4_bad_checksum", "The IPv4 header checksum is wrong.";
-    Ipv4Fragment => "ipv4_fragment", "The IPv4 packet is a fragment.";
     Ipv6Truncated => "ipv6_truncated", "The IPv6 header is cut off.";
     Ipv6BadVersion => "ipv6_bad_version", "The version field of an IPv6 packet is not 6.";
     Ipv6BadPayloadLength => "ipv6_bad_payload_length", "The IPv6 payload length is larger than the frame.";
@@ -86,6 +85,7 @@ drop_reasons! {
     FlowTableFull => "flow_table_full", "The flow table is full; flows that exist are not touched.";
     DescriptorsExhausted => "descriptors_exhausted", "The host gives the worker no more descriptors.";
     HostRefused => "host_refused", "The host or the peer refused the datagram or the connection.";
+    TooBigForPath => "too_big_for_path", "The packet is larger than the way to its destination takes it whole.";
     HostUnreachable => "host_unreachable", "The host has no way to the destination.";
     PingForbidden => "ping_forbidden", "The host does not allow unprivileged ping sockets.";
     NoResolver => "no_resolver", "The host has no DNS resolver configured.";

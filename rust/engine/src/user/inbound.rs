@@ -229,6 +229,11 @@ impl<H: Host> UserNet<H> {
     pub(super) fn receive_datagrams(&mut self, now: Time, token: Token, out: &mut Outbox) {
         let Some(Flow::Datagram(flow)) = self.flows.get(token) else { return };
         flow.queued = false;
+        let failed = std::mem::take(&mut flow.failed);
+        if failed {
+            self.datagram_errors(token, out);
+        }
+        let Some(Flow::Datagram(flow)) = self.flows.get(token) else { return };
         let more = flow.receive(&mut self.host, out, &self.config, &mut self.drops);
         flow.touch(now);
         if matches!(more, Ok(true)) {

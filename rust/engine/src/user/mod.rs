@@ -17,6 +17,7 @@
 mod config;
 mod datagram;
 mod emit;
+mod errors;
 mod flows;
 mod forwards;
 pub mod fragmenting;
@@ -41,6 +42,7 @@ use crate::table::Token;
 use crate::time::Time;
 use flows::{Flow, Flows};
 use neighbors::Neighbors;
+use reassembly::Reassembly;
 use router::Router;
 use services::Services;
 use std::collections::VecDeque;
@@ -72,6 +74,7 @@ pub struct UserNet<H: Host> {
     unresolved: Vec<Token>,
     services: Services,
     router: Router,
+    reassembly: Reassembly,
     /// Frames and datagrams this network dropped.
     pub drops: Drops,
 }
@@ -94,6 +97,7 @@ impl<H: Host> UserNet<H> {
             stalled: Vec::new(),
             unresolved: Vec::new(),
             services: Services::default(),
+            reassembly: Reassembly::default(),
             drops: Drops::default(),
         }
     }
@@ -170,9 +174,11 @@ impl<H: Host> UserNet<H> {
     pub fn host_event(&mut self, now: Time, token: Token, ready: Readiness, out: &mut Outbox) {
         match self.flows.get(token) {
             Some(Flow::Tcp(_)) => self.tcp_event(now, token, ready, out),
-            Some(Flow::Datagram(flow)) if (ready.readable || ready.error) && !flow.queued => {
-                flow.queued = true;
-                self.to_run.push_back(token);
+            Some(Flow::Datagram(flow)) if ready.readable || ready.error => {
+                flow.failed |= ready.error;
+                if !std::mem::replace(&mut flow.queued, true) {
+                    self.to_run.push_back(token);
+                }
             }
             _ => {}
         }
@@ -236,8 +242,12 @@ impl<H: Host> UserNet<H> {
 
     /// When [`UserNet::on_time`] wants to be called.
     pub fn next_deadline(&self) -> Option<Time> {
-        let deadlines =
-            [self.flows.next_deadline(), self.services.next_deadline(), self.router.next_deadline()];
+        let deadlines = [
+            self.flows.next_deadline(),
+            self.services.next_deadline(),
+            self.router.next_deadline(),
+            self.reassembly.next_deadline(),
+        ];
         deadlines.into_iter().flatten().min()
     }
 
@@ -245,6 +255,7 @@ impl<H: Host> UserNet<H> {
     pub fn on_time(&mut self, now: Time, out: &mut Outbox) {
         self.expire_calls(now, out);
         self.advertise_on_time(now, out);
+        self.expire_fragments(now, out);
         while let Some(token) = self.flows.pop_due(now) {
             match self.flows.get(token) {
                 Some(Flow::Tcp(_)) => self.with_tcp(now, token, out, TcpFlow::timeout),

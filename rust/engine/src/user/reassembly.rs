@@ -58,6 +58,8 @@ impl Default for Limits {
 /// A packet that did not become whole in time, though its first fragment came.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Expired {
+    /// Its sender.
+    pub src: IpAddr,
     /// The station that sent its first fragment.
     pub mac: Mac,
     /// The first fragment, from its IP header on, for quoting.
@@ -345,11 +347,11 @@ impl Reassembly {
         }
         let late = self.packets.extract_if(.., |_, packet| packet.deadline <= now);
         let mut expired = Vec::new();
-        for ((mac, _), packet) in late {
+        for ((mac, key), packet) in late {
             self.cost -= packet.cost;
             drops.add(DropReason::FragmentTimeout, packet.pieces.len());
             let first = packet.head.and(packet.pieces.into_iter().next());
-            expired.extend(first.map(|piece| Expired { mac, first: piece.bytes }));
+            expired.extend(first.map(|piece| Expired { src: key.src, mac, first: piece.bytes }));
         }
         self.next = self.packets.values().map(|packet| packet.deadline).min().unwrap_or(Time::NEVER);
         expired
