@@ -98,9 +98,9 @@ drop_reasons! {
     NoNeighbor => "no_neighbor", "The hardware address of the destination is not known.";
     TcpNoFlow => "tcp_no_flow", "The TCP segment belongs to no connection.";
     TcpOutOfWindow => "tcp_out_of_window", "The TCP segment lies outside the window.";
-    TcpOutOfOrder => "tcp_out_of_order", "The TCP segment arrived before one that precedes it.";
+    TcpOutOfOrder => "tcp_out_of_order", "The TCP segment arrived before one that precedes it, and there was no room to keep it.";
     TcpDuplicate => "tcp_duplicate", "The TCP segment carries only what was received before.";
-    TcpBacklogFull => "tcp_backlog_full", "Too many TCP connections are being opened at once.";
+    TcpBacklogFull => "tcp_backlog_full", "The host's sockets do not take what guests send; too much of it waits already.";
     HostSendFailed => "host_send_failed", "The host's socket did not take the data.";
     PortWriteFailed => "port_write_failed", "The port's descriptor did not take the frame.";
 }

@@ -295,7 +295,7 @@ impl<H: Host> UserNet<H> {
 
     fn end_tcp(&mut self, token: Token, verdict: Verdict) {
         if let Some(Flow::Tcp(flow)) = self.flows.remove(token) {
-            self.budget += flow.backlog_len();
+            self.budget += flow.held();
             if verdict == Verdict::Abort {
                 self.host.tcp_abort(flow.socket);
             }

@@ -10,6 +10,7 @@ use wirebay_wire::icmpv6::{self, Icmpv6};
 use wirebay_wire::ip::{Ip, IpRepr};
 use wirebay_wire::ipv4::{self, Ipv4, Ipv4Repr, protocol};
 use wirebay_wire::ipv6::{self, Ipv6};
+use wirebay_wire::ndp;
 use wirebay_wire::tcp::{self, Tcp, TcpRepr};
 use wirebay_wire::udp::{self, Udp, UdpRepr};
 
@@ -190,7 +191,8 @@ pub fn ip_frame(src: IpAddr, dst: IpAddr, proto: u8, transport: &[u8]) -> Vec<u8
     match (src, dst) {
         (IpAddr::V4(src), IpAddr::V4(dst)) => ipv4_frame(src, dst, proto, transport),
         (IpAddr::V6(src), IpAddr::V6(dst)) => {
-            ipv6_frame((src, GUEST_MAC), (dst, GATEWAY6_MAC), 64, proto, transport)
+            let to = if dst.is_multicast() { ndp::multicast_mac(dst) } else { GATEWAY6_MAC };
+            ipv6_frame((src, GUEST_MAC), (dst, to), 64, proto, transport)
         }
         _ => panic!("a packet between two families"),
     }

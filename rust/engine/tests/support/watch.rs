@@ -3,7 +3,7 @@
 use super::checksum::{ones_sum, transport_sum, transport_sum_v6};
 use super::frames::{Packet, Seg};
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use wirebay_engine::segment::{Capabilities, adapt};
 use wirebay_engine::{Config, Time};
 use wirebay_wire::tcp::flags::{ACK, RST, SYN};
@@ -70,6 +70,11 @@ impl Watch {
         }
     }
 
+    /// The network has one more address.
+    pub fn also(&mut self, addr: IpAddr) {
+        self.config.services.push(addr);
+    }
+
     /// The network has sent this: check it, and hand it on in plain frames.
     pub fn network_sent(&mut self, at: Time, frame: &Frame<'_>, sink: &mut dyn FnMut(Vec<u8>, Packet)) {
         assert_eq!(frame.checked(), Ok(*frame), "the offload header is not what the bytes are");
@@ -88,7 +93,8 @@ impl Watch {
 
     fn check_plain(&self, frame: &[u8]) {
         let plans = self.config.v4.iter().chain(&self.config.v6);
-        let mut ours = plans.flat_map(|plan| [plan.host, plan.dns]).map(|ip| Config::mac_of(ip).0);
+        let ours = plans.flat_map(|plan| [plan.host, plan.dns]).chain(self.config.services.iter().copied());
+        let mut ours = ours.map(|ip| Config::mac_of(ip).0);
         assert!(ours.any(|mac| frame[6..12] == mac), "sent from an address that is not ours");
         assert_ne!(frame[..6], Mac([0; 6]).0, "sent to nobody");
         if frame[12..14] == [8, 0] {
