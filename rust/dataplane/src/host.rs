@@ -38,7 +38,7 @@ impl DatagramSocket {
         Ok(DatagramSocket { fd, is_v6, hops: HOPS, dont_fragment: None })
     }
 
-    fn prepare(&mut self, how: &Sending) -> io::Result<()> {
+    fn prepare(&mut self, how: Sending) -> io::Result<()> {
         if self.hops != how.hops {
             errors::set_hops(self.fd.as_fd(), self.is_v6, how.hops)?;
             self.hops = how.hops;
@@ -268,7 +268,7 @@ impl Host for RealHost {
         socket: &mut DatagramSocket,
         to: &Peer,
         data: &[u8],
-        how: &Sending,
+        how: Sending,
     ) -> io::Result<()> {
         socket.prepare(how)?;
         match socket.send(to, data, how.segment) {

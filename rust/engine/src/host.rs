@@ -112,7 +112,7 @@ pub trait Host {
         socket: &mut Self::Datagram,
         to: &Peer,
         data: &[u8],
-        how: &Sending,
+        how: Sending,
     ) -> io::Result<()>;
     /// Hand over what has arrived, at most one batch; `Ok(true)`: there may be more.
     fn datagram_recv(

@@ -105,3 +105,51 @@ fn extended_error(message: &libc::msghdr) -> Option<(libc::sock_extended_err, Ra
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::UdpSocket;
+    use std::os::fd::AsFd;
+    use std::time::{Duration, Instant};
+
+    /// The error that sending to a port of the loopback where nobody listens brings.
+    fn refused(loopback: &str) -> QueuedError {
+        let closed = UdpSocket::bind((loopback, 0)).unwrap().local_addr().unwrap();
+        let socket = UdpSocket::bind((loopback, 0)).unwrap();
+        want_errors(socket.as_fd(), closed.is_ipv6(), true).unwrap();
+        set_hops(socket.as_fd(), closed.is_ipv6(), 0).unwrap();
+        set_dont_fragment(socket.as_fd(), closed.is_ipv6(), true).unwrap();
+        let mut quote = [0; 100];
+        assert_eq!(next_error(socket.as_fd(), &mut quote).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        socket.send_to(b"hello", closed).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let error = loop {
+            match next_error(socket.as_fd(), &mut quote) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < deadline => {}
+                error => break error.unwrap(),
+            }
+        };
+        assert_eq!((&quote[..error.quoted], error.to), (&b"hello"[..], Some(closed)));
+        error
+    }
+
+    #[test]
+    fn a_closed_port_of_the_loopback_is_reported_with_its_offender_and_what_was_sent() {
+        let error = refused("127.0.0.1");
+        let icmp = (libc::SO_EE_ORIGIN_ICMP, 3, 3);
+        assert_eq!((error.origin, error.kind, error.code), icmp);
+        assert_eq!((error.errno, error.offender), (libc::ECONNREFUSED, Some("127.0.0.1".parse().unwrap())));
+    }
+
+    #[test]
+    fn the_same_over_ipv6_where_the_host_has_it() {
+        if UdpSocket::bind("[::1]:0").is_err() {
+            // Without IPv6 on the loopback there is nobody to ask.
+            return;
+        }
+        let error = refused("::1");
+        assert_eq!((error.origin, error.kind, error.code), (libc::SO_EE_ORIGIN_ICMP6, 1, 4));
+        assert_eq!((error.errno, error.offender), (libc::ECONNREFUSED, Some("::1".parse().unwrap())));
+    }
+}

@@ -79,7 +79,7 @@ impl<D> DatagramFlow<D> {
         forwards: &mut Forwards<D>,
         target: Option<SocketAddr>,
         data: &[u8],
-        how: &Sending,
+        how: Sending,
     ) -> io::Result<()> {
         let to = |addr| Peer { addr, local: None };
         // What we send in our own name goes our own way.
@@ -88,9 +88,9 @@ impl<D> DatagramFlow<D> {
             (Via::Cone(socket) | Via::Ping(socket), Some(addr)) => {
                 host.datagram_send(socket, &to(addr), data, how)
             }
-            (Via::Dns(socket, resolver), _) => host.datagram_send(socket, &to(*resolver), data, &plain),
+            (Via::Dns(socket, resolver), _) => host.datagram_send(socket, &to(*resolver), data, plain),
             (Via::Inbound { forward, client, .. }, _) => match forwards.socket(*forward) {
-                Some(socket) => host.datagram_send(socket, client, data, &plain),
+                Some(socket) => host.datagram_send(socket, client, data, plain),
                 None => Err(io::ErrorKind::NotConnected.into()),
             },
             (_, None) => Err(io::ErrorKind::AddrNotAvailable.into()),

@@ -50,7 +50,7 @@ impl<H: Host> UserNet<H> {
     pub(super) fn answer_error(&self, reason: DropReason, ends: &Ends, original: &[u8], out: &mut Outbox) {
         use DropReason as R;
         let report = match reason {
-            R::HostUnreachable | R::NotForUs => Report::Host,
+            R::HostUnreachable => Report::Host,
             R::Restricted | R::HostLoopbackForbidden | R::PingForbidden | R::MartianDestination => {
                 Report::Prohibited
             }

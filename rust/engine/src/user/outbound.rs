@@ -315,7 +315,7 @@ impl<H: Host> UserNet<H> {
         out: &mut Outbox,
     ) -> Result<(), DropReason> {
         let how = Sending { segment, hops: packet.ip.hops, dont_fragment: packet.ip.dont_fragment };
-        let sent = self.datagram_send(packet, protocol, ends, data, &how, out);
+        let sent = self.datagram_send(packet, protocol, ends, data, how, out);
         if let Err(reason) = sent {
             self.answer_error(reason, ends, packet.ip.packet, out);
         }
@@ -329,7 +329,7 @@ impl<H: Host> UserNet<H> {
         protocol: u8,
         ends: &Ends,
         data: &[u8],
-        how: &Sending,
+        how: Sending,
         out: &mut Outbox,
     ) -> Result<(), DropReason> {
         let exact = Key { protocol, guest: ends.guest, our: ends.our };

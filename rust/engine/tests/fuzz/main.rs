@@ -5,7 +5,7 @@
 mod support;
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use support::frames::{GATEWAY_MAC, GATEWAY6_MAC};
 use support::frames::{
@@ -16,7 +16,8 @@ use support::world::dual;
 use wirebay_engine::segment::adapt;
 use wirebay_engine::user::{Ping, Secret};
 use wirebay_engine::{
-    Capabilities, Config, DatagramKind, Host, Outbox, Peer, Readiness, Time, Token, UserNet,
+    Capabilities, Config, DatagramKind, Host, HostError, Outbox, Peer, Readiness, Report, Sending, Time,
+    Token, UserNet,
 };
 use wirebay_wire::frame::{Gso, GsoKind, PartialChecksum};
 use wirebay_wire::ipv4::protocol;
@@ -33,12 +34,19 @@ struct Fickle {
 
 impl Fickle {
     fn fails(&mut self) -> io::Result<()> {
-        let errors = [11, 11, 24, 101, 104, 111, 113, 32, 13];
+        let errors = [11, 11, 24, 101, 104, 111, 113, 32, 13, 90];
         if self.rng.per_mille(950) {
             Ok(())
         } else {
             Err(io::Error::from_raw_os_error(*self.rng.pick(&errors)))
         }
+    }
+
+    fn report(&mut self) -> (Report, Option<IpAddr>) {
+        let report =
+            *self.rng.pick(&[Report::TimeExceeded, Report::Port, Report::TooBig(1400), Report::NoRoute]);
+        let offender = *self.rng.pick(&[None, Some("192.0.2.1"), Some("2001:db8::9"), Some("127.0.0.1")]);
+        (report, offender.map(|text| text.parse().unwrap()))
     }
 
     fn opened(&mut self, token: Token) -> io::Result<()> {
@@ -56,8 +64,12 @@ impl Host for Fickle {
     type Tcp = ();
     type Datagram = ();
 
-    fn tcp_connect(&mut self, token: Token, _: SocketAddr) -> io::Result<()> {
+    fn tcp_connect(&mut self, token: Token, _: SocketAddr, _: Option<u8>) -> io::Result<()> {
         self.opened(token)
+    }
+
+    fn tcp_report(&mut self, (): &mut ()) -> Option<(Report, Option<IpAddr>)> {
+        self.rng.per_mille(500).then(|| self.report())
     }
 
     fn tcp_connected(&mut self, (): &mut ()) -> io::Result<bool> {
@@ -95,7 +107,7 @@ impl Host for Fickle {
         self.opened(token)
     }
 
-    fn datagram_send(&mut self, (): &mut (), _: &Peer, _: &[u8], _: Option<u16>) -> io::Result<()> {
+    fn datagram_send(&mut self, (): &mut (), _: &Peer, _: &[u8], _: Sending) -> io::Result<()> {
         self.fails()
     }
 
@@ -104,6 +116,16 @@ impl Host for Fickle {
         let len = self.rng.below(2000);
         let from = Peer { addr: ([192, 0, 2, 1], self.rng.next() as u16).into(), local: None };
         sink(&from, &self.rng.bytes(len));
+        Ok(self.rng.per_mille(300))
+    }
+
+    fn datagram_errors(&mut self, (): &mut (), sink: &mut dyn FnMut(&HostError<'_>)) -> io::Result<bool> {
+        self.fails()?;
+        let (report, offender) = self.report();
+        let to = *self.rng.pick(&["192.0.2.9:9", "[2001:db8::1]:9", "127.0.0.1:0"]);
+        let len = self.rng.below(2000);
+        let payload = self.rng.bytes(len);
+        sink(&HostError { report, offender, to: to.parse().unwrap(), payload: &payload });
         Ok(self.rng.per_mille(300))
     }
 }
