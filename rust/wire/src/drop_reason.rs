@@ -86,6 +86,7 @@ drop_reasons! {
     DescriptorsExhausted => "descriptors_exhausted", "The host gives the worker no more descriptors.";
     HostRefused => "host_refused", "The host or the peer refused the datagram or the connection.";
     TooBigForPath => "too_big_for_path", "The packet is larger than the way to its destination takes it whole.";
+    NetworkUnreachable => "network_unreachable", "The host has no way to the network of the destination.";
     HostUnreachable => "host_unreachable", "The host has no way to the destination.";
     PingForbidden => "ping_forbidden", "The host does not allow unprivileged ping sockets.";
     NoResolver => "no_resolver", "The host has no DNS resolver configured.";

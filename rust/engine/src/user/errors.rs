@@ -50,6 +50,7 @@ impl<H: Host> UserNet<H> {
     pub(super) fn answer_error(&self, reason: DropReason, ends: &Ends, original: &[u8], out: &mut Outbox) {
         use DropReason as R;
         let report = match reason {
+            R::NetworkUnreachable => Report::NoRoute,
             R::HostUnreachable => Report::Host,
             R::Restricted | R::HostLoopbackForbidden | R::PingForbidden | R::MartianDestination => {
                 Report::Prohibited
@@ -207,7 +208,8 @@ pub fn reason_of(error: &io::Error) -> DropReason {
     use io::ErrorKind as K;
     match error.kind() {
         K::ConnectionRefused | K::ConnectionReset => DropReason::HostRefused,
-        K::NetworkUnreachable | K::HostUnreachable | K::TimedOut => DropReason::HostUnreachable,
+        K::NetworkUnreachable => DropReason::NetworkUnreachable,
+        K::HostUnreachable | K::TimedOut => DropReason::HostUnreachable,
         K::PermissionDenied => DropReason::Restricted,
         K::WouldBlock => DropReason::QueueFull,
         // Without stable kinds: EMSGSIZE; EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL (no local port left).
