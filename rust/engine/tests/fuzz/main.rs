@@ -14,7 +14,7 @@ use support::frames::{
 use support::rng::Rng;
 use support::world::dual;
 use wirebay_engine::segment::adapt;
-use wirebay_engine::user::{Ping, Secret};
+use wirebay_engine::user::{Ping, Secret, fragmenting};
 use wirebay_engine::{
     Capabilities, Config, DatagramKind, Host, HostError, Outbox, Peer, Readiness, Report, Sending, Time,
     Token, UserNet,
@@ -229,7 +229,8 @@ fn corpus(rng: &mut Rng) -> Vec<u8> {
     } else {
         ((GUEST6, port).into_addr(), *rng.pick(&[v4("[2001:db8::1]:80"), v4("[fec0::2]:80")]))
     };
-    match rng.below(12) {
+    match rng.below(14) {
+        12 | 13 => fragment(rng, ends),
         8 => neighbor(rng),
         9 => udp_frame((GUEST6, port).into_addr(), v4("[2001:db8::1]:9"), &payload),
         10 => udp_frame((GUEST6, port).into_addr(), v4("[fec0::2]:69"), &payload),
@@ -253,6 +254,15 @@ fn corpus(rng: &mut Rng) -> Vec<u8> {
         }
         .frame(),
     }
+}
+
+/// A part of a large datagram, of which the others may be on their way or not.
+fn fragment(rng: &mut Rng, ends: (SocketAddr, SocketAddr)) -> Vec<u8> {
+    let mut out = Outbox::default();
+    let mut frame = udp_frame(ends.0, ends.1, &vec![rng.below(2) as u8; 3000]);
+    let (mtu, ident) = (*rng.pick(&[1500, 1500, 576]), rng.below(8) as u32);
+    let count = fragmenting::write(&mut out, &mut frame, None, mtu, ident).unwrap();
+    out.frames().nth(rng.below(count)).unwrap().bytes.to_vec()
 }
 
 trait IntoAddr {
