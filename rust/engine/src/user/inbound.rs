@@ -236,8 +236,7 @@ impl<H: Host> UserNet<H> {
         let Some(Flow::Datagram(flow)) = self.flows.get(token) else { return };
         let more = flow.receive(&mut self.host, out, &self.config, &mut self.drops);
         flow.touch(now);
-        if matches!(more, Ok(true)) {
-            flow.queued = true;
+        if matches!(more, Ok(true)) && !std::mem::replace(&mut flow.queued, true) {
             self.to_run.push_back(token);
         }
         if matches!(&more, Err(e) if e.kind() != io::ErrorKind::WouldBlock) {
