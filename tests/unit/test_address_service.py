@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import os
 import socket
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
@@ -77,6 +76,10 @@ class Site:
         self._theirs.close()
 
 
+def entries(directory: Path) -> list[str]:
+    return [entry.name for entry in directory.iterdir()]
+
+
 def held(service: AddressService) -> dict[str, float]:
     return {str(lease.address): lease.remaining for lease in service.leases}
 
@@ -130,7 +133,7 @@ async def test_without_a_file_nothing_is_written(tmp_path: Path, monkeypatch: py
     site = Site(user())
     site.send(request(ALICE))
     site.close()
-    assert os.listdir() == []
+    assert entries(tmp_path) == []
 
 
 async def test_a_name_is_one_guests_and_has_the_addresses_of_both_families() -> None:
