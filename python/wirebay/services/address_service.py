@@ -93,6 +93,13 @@ class AddressService:
         assert self.dhcp6, "a network has one family at least"
         return self.dhcp6.config.pool()[0]
 
+    def guests(self) -> dict[bytes, Address]:
+        """An address of every guest that has one, by MAC address; IPv4 before IPv6."""
+        found: dict[bytes, Address] = {}
+        for lease in self.leases:  # those of IPv4 come first
+            found.setdefault(lease.mac, lease.address)
+        return found
+
     @property
     def leases(self) -> tuple[Lease, ...]:
         """The addresses that guests have now."""
