@@ -202,4 +202,7 @@ async def test_a_new_lease_is_told_once() -> None:
         request(ALICE, kind=1), request(ALICE), request(ALICE), request6(ALICE), request(BOB, kind=None)
     )
     assert told == [(ALICE, "10.0.2.15"), (ALICE, "fec0::15"), (BOB, "10.0.2.16")]
+    site.now += 90000
+    site.send(request(ALICE), request(BOB))
+    assert told[3:] == [(ALICE, "10.0.2.15")]
     site.close()
