@@ -94,7 +94,8 @@ class AddressService:
         if self._options.ipv4:
             return self._options.ipv4.dhcpstart
         assert self.dhcp6, "a network has one family at least"
-        return self.dhcp6.config.pool()[0]
+        config = self.dhcp6.config
+        return [*config.pool(), *config.reserved.values()][0]
 
     def guests(self) -> dict[bytes, Address]:
         """An address of every guest that has one, by MAC address; IPv4 before IPv6."""
