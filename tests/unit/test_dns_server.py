@@ -35,7 +35,10 @@ from tests.unit.dns_rig import (
     truncated,
 )
 from tests.unit.lab import until
+from wirebay.errors import HostError
+from wirebay.services import dns as dns_service
 from wirebay.services import dns_lookup, dns_server
+from wirebay.services.tcp import Client
 
 pytestmark = pytest.mark.anyio
 
@@ -59,14 +62,12 @@ def told(answer: dns.message.Message) -> list[str]:
 @asynccontextmanager
 async def stream(guest: Guest) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A TCP connection of a guest to the server."""
-    ours, theirs = socket.socketpair()
-    serving = asyncio.create_task(guest.service.serve_stream(theirs, "10.0.2.15"))
-    reader, writer = await asyncio.open_connection(sock=ours)
+    far = await guest.service.connect(Client(ip_address("10.0.2.15"), 4000))
+    reader, writer = await asyncio.open_connection(sock=far)
     try:
         yield reader, writer
     finally:
         writer.close()
-        await asyncio.wait_for(serving, 5)
 
 
 def framed(message: dns.message.Message) -> bytes:
@@ -196,6 +197,17 @@ async def test_a_connection_serves_many_questions_and_ends_when_the_guest_ends_i
         assert [told(answer) for answer in answers] == [["192.0.2.80"], ["10.0.2.2"], []]
         assert answers[2].rcode() == dns.rcode.NXDOMAIN
         assert await reader.read() == b""
+
+
+async def test_connections_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dns_service, "MAX_STREAMS", 1)
+    async with rig() as guest:
+        async with stream(guest):
+            with pytest.raises(HostError, match="1 connections are open already"):
+                await guest.service.connect(Client(ip_address("10.0.2.15"), 4001))
+        await until(lambda: not guest.service._streams)
+        async with stream(guest):
+            pass
 
 
 async def test_what_is_no_query_ends_the_connection() -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from wirebay.errors import HostError
 from wirebay.options.types import Address
 from wirebay.services.channel import Datagram, ServiceChannel
 from wirebay.services.dns_names import LocalNames
+from wirebay.services.tcp import Client
 
 if TYPE_CHECKING:
     from wirebay.services.dns_server import DnsServer
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["PORT", "DnsService"]
 
 PORT = 53
+MAX_STREAMS = 64
 
 
 class DnsService:
@@ -45,6 +48,7 @@ class DnsService:
         self._endpoint = endpoint
         self._servers: tuple[Address, ...] = ()
         self._made: DnsServer | None = None
+        self._streams: set[asyncio.Task[None]] = set()
 
     async def set_servers(self, servers: Iterable[Address]) -> None:
         """The host's DNS servers from now on, best first (`follow_resolvers` calls it)."""
@@ -56,16 +60,25 @@ class DnsService:
         """The handler for the service channel."""
         return self._server().handle(datagram, self._channel)
 
-    async def serve_stream(self, sock: socket.socket, guest: Hashable) -> None:
-        """Serve one TCP connection over `sock`, which is taken over."""
-        reader, writer = await asyncio.open_connection(sock=sock)
-        try:
-            await self._server().serve_connection(reader, writer, guest)
-        finally:
-            writer.close()
+    async def connect(self, client: Client) -> socket.socket:
+        """The far end of a guest's TCP connection. Raises HostError when there are too many."""
+        if len(self._streams) >= MAX_STREAMS:
+            raise HostError(f"{MAX_STREAMS} connections are open already")
+        far, near = socket.socketpair()
+        reader, writer = await asyncio.open_connection(sock=near)
+        serving = self._server().serve_connection(reader, writer, client.address)
+        task = asyncio.get_running_loop().create_task(serving)
+        self._streams.add(task)
+        task.add_done_callback(self._streams.discard)
+        task.add_done_callback(lambda _: writer.close())
+        return far
 
     async def close(self) -> None:
         """End everything under way."""
+        for task in self._streams:
+            task.cancel()
+        if self._streams:
+            await asyncio.wait(self._streams)
         if self._made is not None:
             await self._made.close()
 

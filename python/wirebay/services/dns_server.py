@@ -97,16 +97,26 @@ class DnsServer:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, guest: Hashable
     ) -> None:
         """Answer the queries of one TCP connection (RFC 7766), in turn, until it ends or is silent."""
-        with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
-            while True:
-                async with asyncio.timeout(IDLE):
-                    data = await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
-                answer = await self._answer_stream(data, guest)
-                if answer is None:
-                    return
-                async with asyncio.timeout(IDLE):
-                    writer.write(len(answer).to_bytes(2, "big") + answer)
-                    await writer.drain()
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            try:
+                while await self._serve_one(reader, writer, guest):
+                    pass
+            except TimeoutError:
+                writer.transport.abort()  # one who takes nothing would keep what is still to be sent
+
+    async def _serve_one(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, guest: Hashable
+    ) -> bool:
+        """Answer one query; False when that ends the connection."""
+        async with asyncio.timeout(IDLE):
+            data = await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
+        answer = await self._answer_stream(data, guest)
+        if answer is None:
+            return False
+        writer.write(len(answer).to_bytes(2, "big") + answer)
+        async with asyncio.timeout(IDLE):
+            await writer.drain()
+        return True
 
     async def close(self) -> None:
         """End everything under way."""
