@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 
 from wirebay.errors import HostError
-from wirebay.services.programs import Programs, loopback_pair
+from wirebay.services.programs import GRACE, Programs, loopback_pair, within
 from wirebay.services.tcp import Client
 
 __all__ = ["PORTS", "SmbServer"]
@@ -83,16 +83,27 @@ class SmbServer:
     async def close(self) -> None:
         """End every smbd and helper, and remove the private directory."""
         await self._programs.close()
-        for file in self._private.glob("*.pid"):
-            self._end_helper(file)
+        for file in list(self._private.glob("*.pid")):
+            await self._end_helper(file)
         shutil.rmtree(self._private, ignore_errors=True)
 
-    def _end_helper(self, file: Path) -> None:
-        """End the process group of a helper, if the process is still one of ours."""
+    async def _end_helper(self, file: Path) -> None:
+        """End the process group of a helper."""
         with contextlib.suppress(OSError, ValueError):
-            pid = int(file.read_text())
-            if os.fsencode(self._configuration) in Path(f"/proc/{pid}/cmdline").read_bytes():
+            pid = self._helper(file)
+            pidfd = os.pidfd_open(pid)
+            try:
                 os.killpg(pid, signal.SIGTERM)
+                await within(GRACE, pidfd)  # or it would still write where everything is removed
+            finally:
+                os.close(pidfd)
+
+    def _helper(self, file: Path) -> int:
+        """The process that `file` names. Raises ValueError, OSError when it is none of ours."""
+        pid = int(file.read_text())
+        if os.fsencode(self._configuration) not in Path(f"/proc/{pid}/cmdline").read_bytes():
+            raise ValueError(f"process {pid} has nothing to do with {self._configuration}")
+        return pid
 
 
 def check_directory(directory: str) -> None:
