@@ -50,6 +50,12 @@ def test_configured_names_are_known_with_all_their_addresses() -> None:
     assert names().addresses("printer") == (DB,)
 
 
+def test_a_guest_with_a_long_name_has_its_first_label() -> None:
+    known = names("lan", guests={"VM2.example.org": [VM], "-x": [VM], "": [VM]})
+    assert known.addresses("vm2.lan") == known.addresses("vm2") == (VM,)
+    assert known.name_of(VM) == "vm2.lan"
+
+
 @pytest.mark.parametrize("stolen", ["host", "gateway", "printer", "db.example.org", "www.example.com"])
 def test_a_guest_takes_over_no_name(stolen: str) -> None:
     known = names(guests={stolen: [VM]})

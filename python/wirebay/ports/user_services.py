@@ -64,9 +64,11 @@ class UserServices:
             for reason, count in drops.items()
         }
 
-    async def close(self) -> list[Exception]:
-        """End the services on this side; the worker's goes with the port. Returns the errors."""
-        return await self._teardown.run()
+    async def close(self) -> None:
+        """End the services on this side; the worker's goes with the port. Raises what failed, at the end."""
+        errors = await self._teardown.run()
+        if errors:
+            raise errors[0]
 
     async def _open_dns(self) -> None:
         self._teardown.add(self._dns.close)

@@ -7,7 +7,7 @@ known there does not exist. The other domains may well be real ones with names o
 QEMU, so what is not known below them is asked for outside as long as there is somebody to ask.
 
 Where two have a name, the configured one comes first, then `host` and `gateway`, then the guests: a guest
-must not take a name over by calling itself that. A guest's name is one label.
+must not take a name over by calling itself that. Of what a guest calls itself the first label counts.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class LocalNames:
 
     def name_of(self, address: Address) -> str | None:
         """The full name of `address`; None when it has none here."""
-        for names in (self._fixed, self._guests()):
+        for names in (self._fixed, self._guest_names()):
             for name, addresses in names.items():
                 if address in addresses:
                     return self._full(name)
@@ -87,10 +87,16 @@ class LocalNames:
         return [name.removesuffix(f".{domain}") for domain in domains if name.endswith(f".{domain}")]
 
     def _guest(self, name: str) -> tuple[Address, ...] | None:
-        if not _LABEL.fullmatch(name):
-            return None
-        found = self._guests().get(name)
+        found = self._guest_names().get(name)
         return None if found is None else tuple(found)
+
+    def _guest_names(self) -> dict[str, Iterable[Address]]:
+        names: dict[str, Iterable[Address]] = {}
+        for name, addresses in self._guests().items():
+            label = name.lower().partition(".")[0]
+            if _LABEL.fullmatch(label):
+                names.setdefault(label, addresses)
+        return names
 
     def _full(self, name: str) -> str:
         if "." in name:
