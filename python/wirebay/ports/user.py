@@ -7,15 +7,18 @@ list of the host's resolvers, followed as it changes; and the listening sockets 
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from wirebay.errors import OptionError
 from wirebay.options.hostfwd import parse_hostfwd
 from wirebay.options.types import HostForward, UserOptions
 from wirebay.ports.base import Port
 from wirebay.ports.forwards import describe_forward, endpoint_text, find_forward, open_forward
+from wirebay.ports.guests import PAYLOAD, PING_TIMEOUT, Lease, Pinger, Pong, checked_address, mac_text
 from wirebay.services.dhcp import DhcpConfig, DhcpServer, serve_dhcp
 from wirebay.services.resolver import follow_resolvers, read_resolvers
 
@@ -32,6 +35,8 @@ class UserPort(Port):
         super().__init__(network, options)
         self.options = options
         self._dhcp = DhcpServer(dhcp_config(options))
+        self._dhcp.on_lease = self._tell_lease
+        self._pinger = Pinger(self.id)
         self._forwards: dict[str, HostForward] = {}
 
     @property
@@ -98,6 +103,40 @@ class UserPort(Port):
         name = find_forward(self._forwards, rule)
         await self.network.worker.call("forward_remove", port=self.id, forward=name)
         del self._forwards[name]
+
+    def leases(self) -> tuple[Lease, ...]:
+        """The DHCP leases in force."""
+        now = time.monotonic()
+        return tuple(
+            Lease(mac_text(mac), address, until - now) for address, mac, until in self._dhcp.leases(now)
+        )
+
+    def _tell_lease(self, mac: bytes, address: IPv4Address) -> None:
+        data = {"netdev-id": self.id, "mac": mac_text(mac), "address": str(address)}
+        self.network.tell("WIREBAY_LEASE", data)
+
+    async def ping(
+        self, address: str | None = None, *, within: float = PING_TIMEOUT, size: int = PAYLOAD
+    ) -> Pong:
+        """Ping a guest from the network's host address, with `size` bytes.
+
+        Without `address` the one guest with a lease is meant; without any lease, the first address that DHCP
+        would give out. Raises OptionError for a wrong address, or none where several guests have a lease;
+        NoAnswerError (a HostError) when no answer comes `within` so many seconds.
+        """
+        target = self._only_guest() if address is None else checked_address(address)
+        return await self._pinger.ping(self.network.worker, target, within, size)
+
+    def _only_guest(self) -> str:
+        guests = [str(lease.address) for lease in self.leases()]
+        if len(guests) > 1:
+            raise OptionError(f"user network '{self.id}' has several guests; name one of {', '.join(guests)}")
+        return guests[0] if guests else str(self.options.dhcpstart)
+
+    def on_event(self, event: dict[str, Any]) -> None:
+        """`pong`: a guest answered a ping."""
+        if event["event"] == "pong":
+            self._pinger.on_pong(event)
 
 
 def dhcp_config(options: UserOptions) -> DhcpConfig:

@@ -110,12 +110,20 @@ class Reply:
 
 
 class DhcpServer:
-    """The machine. `drops` counts, by reason, the messages that were not answered."""
+    """The machine. `drops` counts, by reason, the messages that were not answered.
+
+    `on_lease` is called with the client and the address of a lease that is new, not of one renewed.
+    """
 
     def __init__(self, config: DhcpConfig) -> None:
         self.config = config
         self.drops: Counter[str] = Counter()
+        self.on_lease: Callable[[bytes, IPv4Address], None] = _tell_nobody
         self._leases = LeaseTable(config.pool())
+
+    def leases(self, now: float) -> list[tuple[IPv4Address, bytes, float]]:
+        """The addresses given away: to which client, and until when (`math.inf`: for ever)."""
+        return self._leases.bound(now)
 
     def handle(self, message: bytes, client_mac: bytes, now: float) -> Reply | None:
         """Answer one message that the frame's sender `client_mac` (6 bytes) sent; `now` is in seconds on
@@ -167,7 +175,7 @@ class DhcpServer:
             return self._drop("pool_exhausted")
         if not self._leases.is_free(address, request.chaddr, now):
             return self._refuse(request)
-        self._leases.bind(request.chaddr, address, now + self.config.lease_time)
+        self._bind(request.chaddr, address, now + self.config.lease_time, now)
         options = self._options(request, MessageType.ACK)
         if request.ciaddr == address:
             return self._unicast(request, client_mac, address, options)
@@ -178,8 +186,14 @@ class DhcpServer:
         address = self._leases.choose(request.chaddr, wish, now)
         if address is None:
             return self._drop("pool_exhausted")
-        self._leases.bind(request.chaddr, address, math.inf)
+        self._bind(request.chaddr, address, math.inf, now)
         return self._broadcast(request, address, self._options(request, MessageType.ACK))
+
+    def _bind(self, client: bytes, address: IPv4Address, until: float, now: float) -> None:
+        renewed = any(held[:2] == (address, client) for held in self._leases.bound(now))
+        self._leases.bind(client, address, until)
+        if not renewed:
+            self.on_lease(client, address)
 
     def _decline(self, request: DhcpMessage, now: float) -> Reply | None:
         address = request.requested_address
@@ -263,6 +277,10 @@ class DhcpServer:
                 options=options,
             )
         )
+
+
+def _tell_nobody(client: bytes, address: IPv4Address) -> None:
+    del client, address
 
 
 def _known(address: IPv4Address) -> IPv4Address | None:

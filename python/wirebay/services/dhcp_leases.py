@@ -76,6 +76,14 @@ class LeaseTable:
             self._leases[other] = None
         self._leases[address] = Lease(client, until, bound=True)
 
+    def bound(self, now: float) -> list[tuple[IPv4Address, bytes, float]]:
+        """Every address that is given away: to which client, and until when."""
+        return [
+            (address, lease.client, lease.until)
+            for address, lease in self._leases.items()
+            if lease and lease.client and lease.bound and lease.until > now
+        ]
+
     def withdraw(self, client: bytes, now: float) -> None:
         """End the offers that `client` has not taken."""
         for _, lease in self._held_by(client):
