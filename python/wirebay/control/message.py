@@ -78,14 +78,15 @@ class Splitter:
 
     def _find_end(self) -> int | None:
         """Where the first message ends, None if it goes on."""
-        if not self._depth and not self._quote:
+        if not self._position:
             self._skip_blanks()
         while self._position < len(self._buffer):
             if self._quote:
                 if not self._pass_string(self._quote):
                     return None
-            elif not self._depth and (word := _WORD.match(self._buffer)):
-                return self._end_of_word(word.end())
+            elif not self._depth and self._pass_word():
+                # A word at the end of what came may go on in what comes.
+                return self._position if self._position < len(self._buffer) else None
             elif not self._pass_structure():
                 return None
             if not self._depth and not self._quote:
@@ -96,11 +97,12 @@ class Splitter:
         blank = _BLANK.match(self._buffer)
         assert blank is not None
         del self._buffer[: blank.end()]
-        self._position = 0
 
-    def _end_of_word(self, end: int) -> int | None:
-        """A word at the end of what came may go on in what comes."""
-        return end if end < len(self._buffer) or end > MAX_MESSAGE else None
+    def _pass_word(self) -> bool:
+        """Go behind what has come of a word; False if the message is none."""
+        if word := _WORD.match(self._buffer, self._position):
+            self._position = word.end()
+        return self._position > 0
 
     def _pass_string(self, quote: bytes) -> bool:
         """Go behind the string's end; False if it has not come yet."""

@@ -20,6 +20,7 @@ __all__ = ["is_owner", "listening_at"]
 
 BACKLOG = 16
 OWNER_ONLY = 0o600
+ROOT = 0  # may look into every process anyway
 _CREDENTIALS = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
 
 
@@ -89,4 +90,4 @@ def is_owner(peer: socket.socket) -> bool:
     """Does the process at the other end run as we do, or as root?"""
     credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     _, uid, _ = _CREDENTIALS.unpack(credentials)
-    return uid in (0, os.geteuid())
+    return uid in (ROOT, os.geteuid())
