@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
@@ -385,3 +386,28 @@ def test_what_is_not_for_the_server_is_counted_and_not_answered(
 ) -> None:
     assert net.server.handle(data, ALICE, net.now) is None
     assert net.server.drops == {reason: 1}
+
+
+# What others are told of leases.
+
+
+def test_a_lease_is_told_when_it_is_new_and_not_when_it_is_renewed(net: Clients) -> None:
+    told: list[tuple[bytes, str]] = []
+    net.server.on_lease = lambda client, address: told.append((client, str(address)))
+    net.lease(ALICE)
+    net.lease(ALICE)
+    assert net.ask(ALICE, REQUEST, ciaddr="10.0.2.15") == (ACK, "10.0.2.15")
+    assert told == [(ALICE, "10.0.2.15")]
+    net.lease(BOB)
+    net.ask(ALICE, RELEASE, ciaddr="10.0.2.15")
+    net.lease(ALICE)
+    assert told[1:] == [(BOB, "10.0.2.16"), (ALICE, "10.0.2.15")]
+
+
+def test_leases_in_force_are_listed_with_their_ends(net: Clients) -> None:
+    net.lease(ALICE)
+    net.send(BOB, DISCOVER)  # offered is not given
+    net.ask(CAROL, None)
+    first, last = IPv4Address("10.0.2.15"), IPv4Address("10.0.2.17")
+    assert net.server.leases(net.now) == [(first, ALICE, net.now + DAY), (last, CAROL, math.inf)]
+    assert net.server.leases(net.now + DAY) == [(last, CAROL, math.inf)]
