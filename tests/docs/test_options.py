@@ -14,7 +14,7 @@ from tests.docs.pages import ROOT
 from wirebay.options import stream, tap, types, user
 
 DOCS = ROOT / "docs"
-COMMANDS = ("ns", "qemu", "serve", "doctor")
+COMMANDS = ("ns", "qemu", "serve", "ctl", "doctor")
 # An option begins its line, or follows another one there.
 OPTION = re.compile(r"(?:^  |, )(--?[a-z][a-z-]*)", re.MULTILINE)
 NETDEVS: dict[str, type] = {

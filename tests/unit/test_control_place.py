@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from wirebay.control.place import is_owner, listening_at
+from wirebay.control import place
+from wirebay.control.place import listening_at, stranger
 from wirebay.errors import HostError, OptionError
 
 
@@ -40,10 +43,40 @@ def test_only_its_owner_has_the_socket_and_it_goes_at_the_end(path: Path) -> Non
     assert not path.exists()
 
 
-def test_whoever_connects_is_known_by_the_kernel() -> None:
+@pytest.fixture
+def peer() -> Iterator[socket.socket]:
+    """A socket whose other end is ours too."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        assert is_owner(ours)
+        yield ours
+
+
+def test_the_owner_is_known_by_the_kernel(peer: socket.socket) -> None:
+    assert stranger(peer) is None
+
+
+def test_others_are_strangers_and_root_is_not(peer: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: mine + 1)
+    monkeypatch.setattr(place, "ROOT", mine + 2)
+    assert stranger(peer) == f"a process of user {mine}"
+    monkeypatch.setattr(place, "ROOT", mine)
+    assert stranger(peer) is None
+
+
+def test_the_owner_in_another_network_namespace_is_a_stranger(
+    peer: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place, "shares_network", lambda pid: pid != os.getpid())
+    who = f"process {os.getpid()}, which is in another network namespace,"
+    assert stranger(peer) == who
+
+
+def test_a_process_that_has_left_shares_no_network() -> None:
+    assert place.shares_network(os.getpid())
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        pass
+    assert not place.shares_network(gone.pid)
 
 
 def test_a_place_where_somebody_listens_is_left_alone(path: Path) -> None:

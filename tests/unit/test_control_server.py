@@ -220,8 +220,9 @@ async def test_others_are_turned_away(
         monkeypatch.setattr(os, "geteuid", lambda: 4711)
         monkeypatch.setattr(place, "ROOT", 4712)
         async with await Peer.at(path, ready=False) as peer:
+            assert "controlled by its owner only" in (await peer.receive())["error"]["desc"]
             assert await peer.rest() == b""
-        assert "another user was turned away" in caplog.text
+        assert "was turned away from the control socket" in caplog.text
 
 
 async def test_closing_ends_clients_and_leaves_nothing(path: Path) -> None:

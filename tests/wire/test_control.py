@@ -16,7 +16,7 @@ import pytest
 from qemu.qmp import EventListener, ExecuteError, QMPClient
 
 from tests.wire.guest import GATEWAY, GUEST, Guest
-from tests.wire.packets import dhcp
+from tests.wire.packets import ICMP, checksum, dhcp
 from tests.wire.test_serve import COMMAND, serving
 from wirebay.control.server import controlled
 from wirebay.network import Network
@@ -24,6 +24,7 @@ from wirebay.network import Network
 pytestmark = pytest.mark.anyio
 
 PATIENCE = 10
+ECHO_REPLY, ECHO_REQUEST = 0, 8
 
 
 @pytest.fixture
@@ -111,6 +112,24 @@ async def test_a_lease_is_told_and_listed(guest: Guest, qmp: QMPClient) -> None:
     (listed,) = await ask(qmp, "wirebay-query-leases")
     assert 0 < listed.pop("expires") <= 86400
     assert listed == lease
+
+
+async def answer_ping(guest: Guest) -> None:
+    """Answer one echo request."""
+    request = await guest.packet(lambda packet: packet.protocol == ICMP)
+    assert request.payload[0] == ECHO_REQUEST
+    reply = bytes((ECHO_REPLY, 0, 0, 0)) + request.payload[4:]
+    await guest.send_ipv4(ICMP, request.source, reply[:2] + checksum(reply).to_bytes(2) + reply[4:])
+
+
+@pytest.mark.xfail(reason="the worker does not take guest_ping yet", strict=True)
+async def test_a_guest_is_pinged(guest: Guest, qmp: QMPClient) -> None:
+    async with asyncio.TaskGroup() as both:
+        asking = both.create_task(ask(qmp, "wirebay-ping", netdev_id="u0", timeout=PATIENCE))
+        both.create_task(answer_ping(guest))
+    answer = asking.result()
+    assert 0 < answer.pop("time") < PATIENCE
+    assert answer == {"address": GUEST, "ttl": 64, "size": 56}
 
 
 async def test_qemus_shell_works(guest: Guest, network: Network, tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from wirebay.errors import OptionError
 from wirebay.options.grammar import OptionWarning, last, parse_pairs
 from wirebay.options.types import UnixAddr
-from wirebay.ports.sockets import check
 
 if TYPE_CHECKING:
     from wirebay.cli.parser import Parser
@@ -33,6 +32,8 @@ def check_control(path: str | None) -> str | None:
     if path == "":
         raise OptionError("--control expects a path")
     if path is not None:
+        from wirebay.ports.sockets import check  # here: most runs have no socket
+
         check(UnixAddr(path=path))
     return path
 

@@ -16,7 +16,7 @@ from wirebay.errors import HostError
 from wirebay.options.types import UnixAddr
 from wirebay.ports.sockets import check, identity, unlink_if
 
-__all__ = ["is_owner", "listening_at"]
+__all__ = ["listening_at", "stranger"]
 
 BACKLOG = 16
 OWNER_ONLY = 0o600
@@ -86,8 +86,22 @@ def taken(place: Path) -> HostError:
     return HostError(f"--control {place}: another process listens there")
 
 
-def is_owner(peer: socket.socket) -> bool:
-    """Does the process at the other end run as we do, or as root?"""
+def stranger(peer: socket.socket) -> str | None:
+    """Who the process at the other end is, if it is not to be served; None for the owner and for root.
+
+    The owner's processes in another network namespace are not served either: the command inside `wirebay ns`
+    runs as its owner and sees the owner's files, but its network is not its own to change.
+    """
     credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    _, uid, _ = _CREDENTIALS.unpack(credentials)
-    return uid in (ROOT, os.geteuid())
+    pid, uid, _ = _CREDENTIALS.unpack(credentials)
+    if uid != os.geteuid():
+        return None if uid == ROOT else f"a process of user {uid}"
+    return None if shares_network(pid) else f"process {pid}, which is in another network namespace,"
+
+
+def shares_network(pid: int) -> bool:
+    """Is the process in our network namespace? False also if it has left, or is hidden from us."""
+    try:
+        return Path(f"/proc/{pid}/ns/net").samefile("/proc/self/ns/net")
+    except OSError:
+        return False

@@ -19,7 +19,7 @@ from typing import Any
 from wirebay.control.commands import COMMANDS
 from wirebay.control.commands.general import version
 from wirebay.control.message import Splitter, TooLongError, encode, event, failure, greeting
-from wirebay.control.place import is_owner, listening_at
+from wirebay.control.place import listening_at, stranger
 from wirebay.control.session import Session
 from wirebay.control.table import Context
 from wirebay.network import Network
@@ -30,6 +30,7 @@ MAX_CLIENTS = 16
 MAX_UNREAD = 1 << 18  # bytes
 PATIENCE = 10.0  # seconds
 CHUNK = 1 << 14  # bytes
+OWNER_ONLY = "this wirebay is controlled by its owner only, and from its own network namespace"
 
 logger = logging.getLogger("wirebay")
 
@@ -83,8 +84,9 @@ class ControlServer:
         """Keep count of a client; whether it may be served at all."""
         self._tasks.add(task)
         try:
-            if not client.is_owner():
-                logger.warning("a process of another user was turned away from the control socket")
+            if who := client.stranger():
+                logger.warning("%s was turned away from the control socket", who)
+                client.refuse(OWNER_ONLY)
                 yield False
             elif len(self._clients) >= MAX_CLIENTS:
                 client.refuse(f"{MAX_CLIENTS} clients are connected already")
@@ -113,10 +115,10 @@ class Client:
         self._reader = reader
         self._writer = writer
 
-    def is_owner(self) -> bool:
-        """May this process be here?"""
+    def stranger(self) -> str | None:
+        """Who this is, if it may not be here."""
         peer: socket.socket = self._writer.get_extra_info("socket")
-        return is_owner(peer)
+        return stranger(peer)
 
     async def converse(self) -> None:
         """Greet, then answer until the client leaves. Raises ConnectionError when it leaves in between."""
