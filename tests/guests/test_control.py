@@ -58,6 +58,14 @@ def test_a_forward_is_opened_to_a_program_that_runs_already(tmp_path: Path) -> N
     assert not path.exists()
 
 
+def test_a_guest_answers_its_first_ping_and_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    with running(["ns", "--control", str(path), "--", "sleep", "60"]):
+        lines = ctl(path, "ping", "user0", "-c", "2").splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("56 bytes from 10.0.2.15: ttl=64 time=") for line in lines)
+
+
 def test_the_command_inside_cannot_control_its_own_network(tmp_path: Path) -> None:
     path = tmp_path / "control.sock"
     words = [*WIREBAY, "ctl", "--socket", str(path), "forwards", "add", "tcp:127.0.0.1:0-:7"]

@@ -78,4 +78,5 @@ def give_lease(port: UserPort, number: int) -> None:
     """Have a guest of that number ask for a lease."""
     mac = bytes((0x52, 0x54, 0, 0, 0, number))
     request = DhcpMessage(op=1, xid=7, chaddr=mac, options={53: REQUEST})
+    assert port._dhcp
     port._dhcp.handle(encode(request), mac, time.monotonic())

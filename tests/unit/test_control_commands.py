@@ -56,7 +56,7 @@ async def test_ports_are_listed_with_their_hubs() -> None:
     async with desk() as client:
         await client.network.join(await client.user())
         await client.user("u1")
-        text = "user network 10.0.2.0/24"
+        text = "user network 10.0.2.0/24 and fec0::/64"
         assert await client.ask("wirebay-query-ports") == [
             {"id": "u0", "type": "user", "hub": "#1", "text": text},
             {"id": "u1", "type": "user", "hub": None, "text": text},
@@ -174,6 +174,8 @@ async def test_a_forward_is_added_listed_and_removed() -> None:
             "host-port": number,
             "guest": "10.0.2.15",
             "guest-port": 22,
+            "ports": 1,
+            "interface": None,
             "rule": rule,
         }
         assert await client.ask("wirebay-query-forwards") == [opened]

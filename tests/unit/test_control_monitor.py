@@ -8,6 +8,7 @@ import pytest
 
 from tests.unit.control import Desk, desk
 from tests.unit.lab import hubport, unix_server, user
+from tests.unit.test_ports_forwards import free_ports
 
 pytestmark = pytest.mark.anyio
 
@@ -68,6 +69,25 @@ async def test_info_usernet_has_qemus_columns(tmp_path: Path) -> None:
             f"  UDP[HOST_FORWARD]   0               * {second:5}       10.0.2.99    53     0     0\r\n"
             f"Hub 0 (u1):\r\n{HEAD}"
         )
+
+
+async def test_info_usernet_has_a_line_for_every_port(tmp_path: Path) -> None:
+    async with desk() as client:
+        await client.network.add("user", id="u0", ipv4=False)
+        await client.hmp(f"hostfwd_add unix:{tmp_path}/s-:22")
+        first = free_ports(2)
+        ports = f"tcp:[::1]:{first}..{first + 1}"
+        assert await client.hmp(f"hostfwd_add {ports}-:80") == ""
+        lines = (await client.hmp("info usernet")).splitlines()[2:]
+        assert [line.split()[2:6] for line in lines] == [
+            [f"{tmp_path}/s", "0", "fec0::15", "22"],
+            ["::1", f"{first}", "fec0::15", "80"],
+            ["::1", f"{first + 1}", "fec0::15", "81"],
+        ]
+        assert "net=fec0::,restrict=off" in await client.hmp("info network")
+        for name in (f"unix:{tmp_path}/s", ports):
+            removed = f"host forwarding rule for {name} removed\r\n"
+            assert await client.hmp(f"hostfwd_remove {name}") == removed
 
 
 async def test_without_a_name_the_first_user_network_is_meant(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -17,11 +19,15 @@ from tests.unit.lab import lab
 from wirebay.cli import ctl, ctl_act, main
 from wirebay.cli.ctl import find_socket
 from wirebay.cli.ctl_act import event_line
-from wirebay.cli.ctl_read import duration
+from wirebay.cli.ctl_read import duration, ends
 from wirebay.cli.ctl_verb import printable
 from wirebay.control.client import Client, RefusedError
+from wirebay.control.commands.forwards import forward_members
 from wirebay.control.server import controlled
 from wirebay.errors import HostError, OptionError
+from wirebay.options.hostfwd import parse_hostfwd
+from wirebay.ports.forwards import describe_forward
+from wirebay.ports.user import UserPort
 
 
 @pytest.fixture
@@ -77,8 +83,8 @@ async def test_ports(shell: Shell) -> None:
     await shell.desk.user("another")
     assert await shell.run("ports") == (
         "PORT     TYPE  HUB  WHAT\n"
-        "u0       user  #1   user network 10.0.2.0/24\n"
-        "another  user  -    user network 10.0.2.0/24\n"
+        "u0       user  #1   user network 10.0.2.0/24 and fec0::/64\n"
+        "another  user  -    user network 10.0.2.0/24 and fec0::/64\n"
     )
     assert await shell.json("ports") == await shell.desk.ask("wirebay-query-ports")
 
@@ -124,6 +130,26 @@ async def test_forwards_are_listed_added_and_removed(shell: Shell) -> None:
     opened = await shell.json("forwards", "add", "udp:127.0.0.1:0-:53")
     assert isinstance(opened, dict)
     assert opened["protocol"] == "udp"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tcp:127.0.0.1:80 to 10.0.2.15:8080",
+        "udp:[::1]:53 to [fec0::15]:5353",
+        "tcp:0.0.0.0%eth0:8000..8010 to 10.0.2.15:80..90",
+        "unix:/run/a.sock to 10.0.2.15:22",
+    ],
+)
+def test_a_forward_is_told_as_its_port_describes_it(text: str) -> None:
+    source, target = text.split(" to ")
+    ports = 11 if ".." in target else 1
+    rule = parse_hostfwd(f"{source}-{target.partition('..')[0]}")
+    assert describe_forward(rule) == text
+    port = cast(UserPort, SimpleNamespace(id="u0"))
+    members = json.loads(json.dumps(forward_members(port, rule)))
+    assert members["ports"] == ports
+    assert " to ".join(ends(members)) == text
 
 
 @pytest.mark.anyio

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.control import Desk, desk, give_lease
 from tests.unit.fake_worker import refusal
 from wirebay.errors import HostError, OptionError
-from wirebay.ports.guests import Lease, NoAnswerError, Pong
+from wirebay.ports.guests import Lease, NoAnswerError, Pong, ping_numbers
 
 pytestmark = pytest.mark.anyio
 
@@ -29,8 +29,7 @@ async def test_the_worker_is_told_whom_to_ping() -> None:
         assert (pong.address, pong.ttl) == ("10.0.2.20", 60)
         assert pong.seconds >= 0
         (request,) = client.fake.sent("guest_ping")
-        assert request.pop("ident") in range(1 << 16)
-        assert request.pop("seq") in range(1 << 16)
+        assert (request.pop("ident"), request.pop("seq")) == (1, 0)
         assert request == {"cmd": "guest_ping", "port": "u0", "addr": "10.0.2.20", "size": 8}
 
 
@@ -51,6 +50,15 @@ async def test_the_guest_with_a_lease_is_meant_and_before_any_lease_the_first_ad
         with pytest.raises(OptionError) as error:
             await port.ping()
         assert str(error.value) == "user network 'u0' has several guests; name one of 10.0.2.15, 10.0.2.16"
+
+
+@pytest.mark.parametrize(
+    ("number", "numbers"),
+    [(0, (1, 0)), (65535, (1, 65535)), (65536, (2, 0)), ((1 << 32) - 65537, (65535, 65535))],
+)
+async def test_every_ping_has_numbers_of_its_own(number: int, numbers: tuple[int, int]) -> None:
+    assert ping_numbers(number) == numbers
+    assert ping_numbers(number + ((1 << 16) - 1 << 16)) == numbers
 
 
 async def asked_twice(client: Desk) -> tuple[asyncio.Task[Pong], asyncio.Task[Pong]]:

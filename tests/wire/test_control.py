@@ -122,7 +122,6 @@ async def answer_ping(guest: Guest) -> None:
     await guest.send_ipv4(ICMP, request.source, reply[:2] + checksum(reply).to_bytes(2) + reply[4:])
 
 
-@pytest.mark.xfail(reason="the worker does not take guest_ping yet", strict=True)
 async def test_a_guest_is_pinged(guest: Guest, qmp: QMPClient) -> None:
     async with asyncio.TaskGroup() as both:
         asking = both.create_task(ask(qmp, "wirebay-ping", netdev_id="u0", timeout=PATIENCE))
@@ -152,7 +151,7 @@ def test_serve_listens_where_qemus_option_says_and_leaves_nothing(tmp_path: Path
             [*COMMAND[:-1], "ctl", "--socket", str(path), "ports"],
             capture_output=True, text=True, timeout=30, check=True,
         )  # fmt: skip
-        assert asked.stdout.splitlines()[1] == "u0    user  #1   user network 10.0.2.0/24"
+        assert asked.stdout.splitlines()[1] == "u0    user  #1   user network 10.0.2.0/24 and fec0::/64"
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=10)
         assert process.returncode == 0

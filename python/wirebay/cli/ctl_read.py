@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from wirebay.cli.ctl_verb import Verb, add_json_option, endpoint, print_columns, print_json, printable
+from wirebay.cli.ctl_verb import Verb, add_json_option, print_columns, print_json, printable
 from wirebay.cli.parser import Parser
 from wirebay.control.client import Client
 from wirebay.errors import HostError
@@ -95,7 +95,7 @@ def forwards(client: Client, arguments: argparse.Namespace) -> int:
         if arguments.json:
             print_json(opened)
         else:
-            print(" to ".join(ends(opened)))
+            print(printable(" to ".join(ends(opened))))
         return 0
     found = client.execute("wirebay-query-forwards")
     if arguments.port is not None:
@@ -109,10 +109,23 @@ def forwards(client: Client, arguments: argparse.Namespace) -> int:
 
 def ends(forward: Mapping[str, Any]) -> tuple[str, str]:
     """Both ends of a forward, the first as `forwards remove` takes it."""
-    return (
-        f"{forward['protocol']}:{endpoint(forward['host'], forward['host-port'])}",
-        endpoint(forward["guest"], forward["guest-port"]),
-    )
+    protocol, host, ports = forward["protocol"], forward["host"], forward["ports"]
+    if protocol == "unix":
+        source = f"unix:{host}"
+    else:
+        interface = f"%{forward['interface']}" if forward["interface"] else ""
+        source = f"{protocol}:{bracketed(host)}{interface}:{port_range(forward['host-port'], ports)}"
+    return source, f"{bracketed(forward['guest'])}:{port_range(forward['guest-port'], ports)}"
+
+
+def bracketed(host: str) -> str:
+    """An address as it stands before a port."""
+    return f"[{host}]" if ":" in host else host
+
+
+def port_range(first: int, ports: int) -> str:
+    """A port, or several in a row."""
+    return str(first) if ports == 1 else f"{first}..{first + ports - 1}"
 
 
 def add_forwards_arguments(parser: Parser) -> None:

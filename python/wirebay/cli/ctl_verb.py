@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from wirebay.cli.parser import Parser
 from wirebay.control.client import Client
 
-__all__ = ["Verb", "add_json_option", "endpoint", "print_columns", "print_json", "printable"]
+__all__ = ["Verb", "add_json_option", "print_columns", "print_json", "printable"]
 
 
 def no_arguments(parser: Parser) -> None:
@@ -65,8 +65,3 @@ def printable(value: object) -> str:
     """A value for a terminal, without what could steer it: some of it comes from guests."""
     text = "-" if value is None else str(value)
     return "".join(sign if sign.isprintable() else "?" for sign in text)
-
-
-def endpoint(host: str, port: int) -> str:
-    """An address with a port."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

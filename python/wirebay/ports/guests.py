@@ -6,6 +6,7 @@ The worker sends the echo requests and tells of the answers; here the two are pa
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
 from itertools import count
@@ -14,21 +15,24 @@ from typing import TYPE_CHECKING, Any
 from wirebay.errors import HostError, OptionError
 
 if TYPE_CHECKING:
-    from wirebay.worker import Worker
+    from wirebay.options.types import Address
+    from wirebay.ports.base import Port
+    from wirebay.services.dhcp import DhcpServer
 
-__all__ = [
-    "PAYLOAD",
-    "PING_TIMEOUT",
-    "Lease",
-    "NoAnswerError",
-    "Pinger",
-    "Pong",
-    "checked_address",
-    "mac_text",
-]
+__all__ = ["PAYLOAD", "PING_TIMEOUT", "Guests", "Lease", "NoAnswerError", "Pong"]
 
 PING_TIMEOUT = 1.0  # seconds; a guest is not far away
 PAYLOAD = 56  # bytes, as ping(8) sends
+MAX_IDENT = 0xFFFF
+
+
+def ping_numbers(number: int) -> tuple[int, int]:
+    """Identifier and sequence number of the ping of that number, so that a late answer is not taken for a new
+    one's.
+
+    The identifier is never 0: Linux answers a message of nothing but zeros with a checksum that is wrong.
+    """
+    return number // (1 << 16) % MAX_IDENT + 1, number % (1 << 16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,30 +70,53 @@ class NoAnswerError(HostError):
     """A guest did not answer in time."""
 
 
-class Pinger:
-    """The pings of one user network. Answers nobody waits for, late or invented by a guest, are ignored."""
+class Guests:
+    """The guests of one user network; `first` is the address that the first of them gets.
 
-    def __init__(self, port: str) -> None:
+    Answers nobody waits for, late or invented by a guest, are ignored.
+    """
+
+    def __init__(self, port: Port, dhcp: DhcpServer | None, first: Address) -> None:
         self._port = port
+        self._dhcp = dhcp
+        self._first = first
         self._numbers = count()
         self._waiting: dict[tuple[str, int, int], asyncio.Future[int]] = {}
+        if dhcp:
+            dhcp.on_lease = self._tell_lease
 
-    async def ping(self, worker: Worker, address: str, within: float, size: int) -> Pong:
-        """One echo request of `size` bytes. Raises NoAnswerError when none comes `within` so many seconds."""
+    def leases(self) -> tuple[Lease, ...]:
+        """The leases in force."""
+        now = time.monotonic()
+        held = self._dhcp.leases(now) if self._dhcp else []
+        return tuple(Lease(mac_text(mac), address, until - now) for address, mac, until in held)
+
+    def _tell_lease(self, mac: bytes, address: IPv4Address) -> None:
+        data = {"netdev-id": self._port.id, "mac": mac_text(mac), "address": str(address)}
+        self._port.network.tell("WIREBAY_LEASE", data)
+
+    async def ping(self, address: str | None, within: float, size: int) -> Pong:
+        """Ping `address` or the only guest. Raises OptionError where that is none, NoAnswerError."""
+        target = self._only() if address is None else checked_address(address)
+        try:
+            async with asyncio.timeout(within):
+                return await self._ping(target, size)
+        except TimeoutError:
+            raise NoAnswerError(f"the guest at {target} did not answer a ping within {within:g} s") from None
+
+    async def _ping(self, address: str, size: int) -> Pong:
         loop = asyncio.get_running_loop()
-        # Each has a number of its own, so that a late answer is never taken for a new one's.
-        ident, seq = divmod(next(self._numbers) & 0xFFFFFFFF, 1 << 16)
+        ident, seq = ping_numbers(next(self._numbers))
         ticket = (address, ident, seq)
         answer = self._waiting[ticket] = loop.create_future()
         start = loop.time()
         try:
-            await worker.call("guest_ping", port=self._port, addr=address, ident=ident, seq=seq, size=size)
-            ttl = await asyncio.wait_for(answer, within)
-        except TimeoutError:
-            raise NoAnswerError(f"the guest at {address} did not answer a ping within {within:g} s") from None
+            await self._port.network.worker.call(
+                "guest_ping", port=self._port.id, addr=address, ident=ident, seq=seq, size=size
+            )
+            return Pong(address, ttl=await answer, seconds=loop.time() - start)
         finally:
             del self._waiting[ticket]
-        return Pong(address, loop.time() - start, ttl)
 
     def on_pong(self, event: dict[str, Any]) -> None:
         """The worker's event `pong`."""
@@ -98,3 +125,10 @@ class Pinger:
                 answer = self._waiting.get((address, ident, seq))
                 if answer is not None and not answer.done():
                     answer.set_result(ttl)
+
+    def _only(self) -> str:
+        guests = [str(lease.address) for lease in self.leases()]
+        if len(guests) > 1:
+            names = ", ".join(guests)
+            raise OptionError(f"user network '{self._port.id}' has several guests; name one of {names}")
+        return guests[0] if guests else str(self._first)

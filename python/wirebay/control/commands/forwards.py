@@ -41,7 +41,7 @@ def listed(ports: list[UserPort]) -> str:
 
 
 def forward_members(port: UserPort, forward: HostForward) -> dict[str, Any]:
-    """One forward. The host port is the one that is really open."""
+    """One forward. The host port is the one that is really open; of a unix socket `host` is the path."""
     return {
         "netdev-id": port.id,
         "type": "hostfwd",
@@ -50,6 +50,8 @@ def forward_members(port: UserPort, forward: HostForward) -> dict[str, Any]:
         "host-port": forward.host_port,
         "guest": str(forward.guest_addr),
         "guest-port": forward.guest_port,
+        "ports": forward.ports,
+        "interface": forward.interface,
         "rule": forward.text,
     }
 

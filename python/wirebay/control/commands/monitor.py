@@ -21,7 +21,7 @@ from wirebay.ports.user import UserPort
 __all__ = ["COMMANDS"]
 
 # `[tcp|udp]:[hostaddr]:hostport`, with an address in any of the forms that rules may have.
-_ENDPOINT = re.compile(r"(|tcp|udp):(\[[^]]*\]|[^:]*):[0-9.]+|unix:.+")
+_ENDPOINT = re.compile(r"(|tcp|udp):(\[[^]]*\])?[^:]*:[0-9.]+|unix:.+")
 
 
 class _Refusal(Exception):

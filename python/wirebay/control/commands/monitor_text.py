@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wirebay.network import Hub, Network
+from wirebay.options.hostfwd import ANY_ADDRESS
 from wirebay.options.types import HostForward
 from wirebay.ports import Port
 from wirebay.ports.hubport import HubportPort
@@ -51,7 +52,7 @@ def port_info(port: Port) -> str:
     """What QEMU says of a back end of this kind."""
     if isinstance(port, UserPort):
         restrict = "on" if port.options.restrict else "off"
-        return f"net={port.options.net.network_address},restrict={restrict}"
+        return f"net={network_name(port)},restrict={restrict}"
     if isinstance(port, StreamPort):
         return port.state
     if isinstance(port, TapPort):
@@ -59,17 +60,30 @@ def port_info(port: Port) -> str:
     return ""
 
 
+def network_name(port: UserPort) -> str:
+    """The address of the IPv4 network, else that of the IPv6 one."""
+    plan = port.options.ipv4 or port.options.ipv6
+    assert plan, "one family is there"
+    return str(plan.net.network_address)
+
+
 def usernet_text(ports: Sequence[UserPort]) -> str:
     """The forwards of every user network. The queues and the descriptor are the worker's, and read 0."""
     return "".join(
-        f"Hub {hub_number(port.hub)} ({port.id}):\n{USERNET_HEAD}{''.join(map(forward_text, port.forwards))}"
+        f"Hub {hub_number(port.hub)} ({port.id}):\n{USERNET_HEAD}{forward_lines(port.forwards)}"
         for port in ports
     )
 
 
-def forward_text(forward: HostForward) -> str:
-    """A forward as a line of the table."""
-    state = f"  {forward.proto.upper()}[HOST_FORWARD]"
-    host = "*" if int(forward.host_addr) == 0 else str(forward.host_addr)
-    ends = f"{host:>15} {forward.host_port:5} {forward.guest_addr!s:>15} {forward.guest_port:5}"
+def forward_lines(forwards: Sequence[HostForward]) -> str:
+    """A line for every port of every forward."""
+    return "".join(forward_line(forward, number) for forward in forwards for number in range(forward.ports))
+
+
+def forward_line(forward: HostForward, number: int) -> str:
+    """The port of that number of a forward, as a line of the table. A unix socket has its path and port 0."""
+    state = f"  {'UDP' if forward.proto == 'udp' else 'TCP'}[HOST_FORWARD]"
+    host = "*" if forward.host_addr == ANY_ADDRESS else str(forward.host_addr)
+    host_port = 0 if forward.proto == "unix" else forward.host_port + number
+    ends = f"{host:>15} {host_port:5} {forward.guest_addr!s:>15} {forward.guest_port + number:5}"
     return f"{state:<19} {0:3} {ends} {0:5} {0:5}\n"
