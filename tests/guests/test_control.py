@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.guests.host import exchange, payload
-from tests.guests.processes import WIREBAY, running
+from tests.guests.processes import WIREBAY, running, started, wait_for
+from tests.support import require_tool
 from wirebay.cli import probes
 
 TIMEOUT = 30.0
@@ -79,6 +81,21 @@ def test_the_command_inside_cannot_control_its_own_network(tmp_path: Path) -> No
     assert run.stdout == ""
     sentence = "this wirebay is controlled by its owner only, and from its own network namespace"
     assert run.stderr.splitlines()[-1] == f"wirebay: {sentence}"
+
+
+def test_the_network_of_a_virtual_machine_is_controlled(tmp_path: Path) -> None:
+    qemu = require_tool("qemu-system-x86_64", "qemu-system-x86")
+    path = tmp_path / "control.sock"
+    machine = [qemu, "-M", "none", "-nodefaults", "-display", "none", "-netdev", "user,id=u0"]
+    with started([*WIREBAY, "qemu", "--control", str(path), *machine]) as program:
+        wait_for("the socket", path.exists)
+        wait_for("QEMU", lambda: "stream,unix:" in ctl(path, "hmp", "info network"))
+        ports = json.loads(ctl(path, "ports", "--json"))
+        assert [(port["id"], port["hub"]) for port in ports] == [("u0", "#1"), ("#u0", "#1")]
+        assert ctl(path, "forwards", "add", "udp:127.0.0.1:0-:53", "--port", "u0")
+        program.terminate()
+        assert program.wait(TIMEOUT) == 0
+    assert not path.exists()
 
 
 def test_a_socket_that_is_taken_keeps_the_command_from_running(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.unit.control import desk, give_lease
+from tests.unit.fake_worker import refusal as worker_refusal
 from wirebay.network import Network
 
 pytestmark = pytest.mark.anyio
@@ -145,6 +146,15 @@ async def test_a_port_that_the_host_refuses_leaves_nothing(tmp_path: Path) -> No
         refusal = await client.refused("netdev_add", **server("vm0", tmp_path / "no" / "sock"))
         assert refusal == f"Failed to bind socket to '{tmp_path}/no/sock': No such file or directory"
         assert not client.network.ports
+
+
+async def test_a_port_that_cannot_be_plugged_in_leaves_nothing() -> None:
+    async with desk() as client:
+        await client.network.join(await client.user())
+        client.fake.answers["join"] = worker_refusal("host", "no room")
+        assert await client.refused("netdev_add", type="user", id="u1") == "no room"
+        assert list(client.network.ports) == ["u0"]
+        assert client.fake.sent("port_remove") == [{"cmd": "port_remove", "port": "u1"}]
 
 
 @pytest.mark.parametrize(

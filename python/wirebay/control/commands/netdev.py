@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wirebay.control.table import Command, Context, QmpError, device_not_found
+from wirebay.errors import WirebayError
 from wirebay.network import Network
 from wirebay.options.netdev import FdAddr, Netdev, StreamOptions, TapOptions, netdev_from_dict
 from wirebay.ports import Port
@@ -19,7 +20,12 @@ async def netdev_add(context: Context, given: Mapping[str, Any]) -> dict[str, An
     refuse_descriptor(netdev)
     if netdev.id in network.ports:
         raise QmpError(f"Duplicate ID '{netdev.id}'")
-    await plug_in(network, await network.add(netdev))
+    port = await network.add(netdev)
+    try:
+        await plug_in(network, port)
+    except WirebayError:
+        await port.discard()
+        raise
     return {}
 
 
