@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,7 +14,10 @@ from wirebay.control.session import Session
 from wirebay.control.table import Context
 from wirebay.network import Network
 from wirebay.ports.user import UserPort
-from wirebay.services.dhcp_message import DhcpMessage, encode
+from wirebay.services.channel import Datagram
+from wirebay.services.channel import encode as encode_datagram
+from wirebay.services.dhcp import BROADCAST
+from wirebay.services.dhcp_message import UNSPECIFIED, DhcpMessage, encode
 
 REQUEST = b"\x03"  # the DHCP message
 
@@ -74,9 +76,16 @@ async def desk() -> AsyncIterator[Desk]:
         yield Desk(network, fake)
 
 
-def give_lease(port: UserPort, number: int) -> None:
-    """Have a guest of that number ask for a lease."""
+def give_lease(port: UserPort, number: int, name: str | None = None) -> None:
+    """Have a guest of that number, and that name, ask for a lease over the service channel."""
     mac = bytes((0x52, 0x54, 0, 0, 0, number))
-    request = DhcpMessage(op=1, xid=7, chaddr=mac, options={53: REQUEST})
-    assert port._dhcp
-    port._dhcp.handle(encode(request), mac, time.monotonic())
+    options = {53: REQUEST} | ({12: name.encode()} if name else {})
+    question = Datagram(
+        mac=mac,
+        source=UNSPECIFIED,
+        destination=BROADCAST,
+        source_port=68,
+        destination_port=67,
+        payload=encode(DhcpMessage(op=1, xid=7, chaddr=mac, options=options)),
+    )
+    port.channel._take(encode_datagram(question))

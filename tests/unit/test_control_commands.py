@@ -226,10 +226,10 @@ async def test_leases_are_listed_and_told() -> None:
         port = await client.user()
         events: list[tuple[str, dict[str, Any]]] = []
         stop = client.network.watch(lambda name, data: events.append((name, dict(data))))
-        give_lease(port, 1)
-        give_lease(port, 1)  # renewed: nothing new to tell
+        give_lease(port, 1, "vm")
+        give_lease(port, 1, "vm")  # renewed: nothing new to tell
         (lease,) = await client.ask("wirebay-query-leases")
-        given = {"netdev-id": "u0", "mac": "52:54:00:00:00:01", "address": "10.0.2.15"}
+        given = {"netdev-id": "u0", "mac": "52:54:00:00:00:01", "address": "10.0.2.15", "name": "vm"}
         assert 86300 < lease.pop("expires") <= 86400
         assert lease == given
         assert events == [("WIREBAY_LEASE", given)]

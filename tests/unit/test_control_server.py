@@ -246,4 +246,5 @@ async def test_a_lease_is_told(path: Path) -> None:
         give_lease(await Desk(network, fake).user(), 1)
         event = await peer.receive()
         assert event["event"] == "WIREBAY_LEASE"
-        assert event["data"] == {"netdev-id": "u0", "mac": "52:54:00:00:00:01", "address": "10.0.2.15"}
+        lease = {"netdev-id": "u0", "mac": "52:54:00:00:00:01", "address": "10.0.2.15", "name": None}
+        assert event["data"] == lease

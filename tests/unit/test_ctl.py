@@ -107,10 +107,10 @@ async def test_stats(shell: Shell) -> None:
 
 @pytest.mark.anyio
 async def test_leases(shell: Shell) -> None:
-    give_lease(await shell.desk.user(), 1)
+    give_lease(await shell.desk.user(), 1, "vm")
     head, line = (await shell.run("leases")).splitlines()
-    assert head == "PORT  MAC                ADDRESS    EXPIRES IN"
-    assert line.startswith("u0    52:54:00:00:00:01  10.0.2.15  2")
+    assert head == "PORT  MAC                ADDRESS    NAME  EXPIRES IN"
+    assert line.startswith("u0    52:54:00:00:00:01  10.0.2.15  vm    2")
     assert len(await shell.desk.ask("wirebay-query-leases")) == 1
 
 

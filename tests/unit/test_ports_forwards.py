@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from dataclasses import replace
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from tests.unit.lab import lab, open_descriptors, user
 from wirebay.errors import HostError, OptionError
 from wirebay.network import Network
 from wirebay.options.hostfwd import parse_hostfwd
+from wirebay.options.types import DhcpHost
 from wirebay.ports.forwards import describe_forward, endpoint_text, open_forward
 from wirebay.ports.user import UserPort
 
@@ -224,3 +227,12 @@ async def test_a_rule_with_the_proxy_protocol_is_marked(tmp_path: Path) -> None:
     assert forward.is_proxied
     forward.close()
     await asyncio.sleep(0)
+
+
+async def test_a_guest_may_be_named_by_the_name_set_aside_for_it() -> None:
+    host = DhcpHost(mac=bytes((0x52, 0x54, 0, 0, 0, 1)), address=IPv4Address("10.0.2.50"), name="web")
+    async with lab() as (network, fake):
+        port = await network.add(replace(user(), dhcp_hosts=(host,)))
+        assert isinstance(port, UserPort)
+        await port.add_forward("tcp:127.0.0.1:0-Web:80")
+        assert fake.sent("forward_add")[0]["guest"] == "10.0.2.50"

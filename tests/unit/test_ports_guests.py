@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import math
-from ipaddress import IPv4Address
 
 import pytest
 
 from tests.unit.control import Desk, desk, give_lease
 from tests.unit.fake_worker import refusal
 from wirebay.errors import HostError, OptionError
-from wirebay.ports.guests import Lease, NoAnswerError, Pong, ping_numbers
+from wirebay.ports.guests import NoAnswerError, Pong, ping_numbers
 
 pytestmark = pytest.mark.anyio
 
@@ -110,13 +108,3 @@ async def test_a_ping_that_the_worker_refuses_is_its_sentence() -> None:
         client.fake.answers["guest_ping"] = refusal("option", "10.9.9.9 is not in the network")
         with pytest.raises(OptionError, match=r"10.9.9.9 is not in the network"):
             await port.ping("10.9.9.9")
-
-
-async def test_leases_have_their_time_left() -> None:
-    async with desk() as client:
-        port = await client.user()
-        assert port.leases() == ()
-        give_lease(port, 1)
-        (lease,) = port.leases()
-        assert math.isclose(lease.seconds, 86400, abs_tol=60)
-        assert lease == Lease("52:54:00:00:00:01", IPv4Address("10.0.2.15"), lease.seconds)

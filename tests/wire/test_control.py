@@ -107,7 +107,7 @@ async def test_a_lease_is_told_and_listed(guest: Guest, qmp: QMPClient) -> None:
     request = dhcp(guest.mac, {53: b"\x03", 50: socket.inet_aton(GUEST)})
     await guest.send_udp(("0.0.0.0", 68), ("255.255.255.255", 67), request)
     event = await asyncio.wait_for(events.get(), PATIENCE)
-    lease = {"netdev-id": "u0", "mac": guest.mac.hex(":"), "address": GUEST}
+    lease = {"netdev-id": "u0", "mac": guest.mac.hex(":"), "address": GUEST, "name": None}
     assert (event["event"], event["data"]) == ("WIREBAY_LEASE", lease)
     (listed,) = await ask(qmp, "wirebay-query-leases")
     assert 0 < listed.pop("expires") <= 86400

@@ -44,9 +44,10 @@ def leases(client: Client, arguments: argparse.Namespace) -> int:
         print_json(found)
         return 0
     rows = [
-        (lease["netdev-id"], lease["mac"], lease["address"], duration(lease["expires"])) for lease in found
+        (lease["netdev-id"], lease["mac"], lease["address"], lease["name"], duration(lease["expires"]))
+        for lease in found
     ]
-    print_columns(("PORT", "MAC", "ADDRESS", "EXPIRES IN"), rows)
+    print_columns(("PORT", "MAC", "ADDRESS", "NAME", "EXPIRES IN"), rows)
     return 0
 
 

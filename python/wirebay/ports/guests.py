@@ -6,20 +6,18 @@ The worker sends the echo requests and tells of the answers; here the two are pa
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass
-from ipaddress import IPv4Address, ip_address
+from ipaddress import ip_address
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from wirebay.errors import HostError, OptionError
 
 if TYPE_CHECKING:
-    from wirebay.options.types import Address
     from wirebay.ports.base import Port
-    from wirebay.services.dhcp import DhcpServer
+    from wirebay.services.address_service import AddressService, Lease
 
-__all__ = ["PAYLOAD", "PING_TIMEOUT", "Guests", "Lease", "NoAnswerError", "Pong"]
+__all__ = ["PAYLOAD", "PING_TIMEOUT", "Guests", "NoAnswerError", "Pong"]
 
 PING_TIMEOUT = 1.0  # seconds; a guest is not far away
 PAYLOAD = 56  # bytes, as ping(8) sends
@@ -33,20 +31,6 @@ def ping_numbers(number: int) -> tuple[int, int]:
     The identifier is never 0: Linux answers a message of nothing but zeros with a checksum that is wrong.
     """
     return number // (1 << 16) % MAX_IDENT + 1, number % (1 << 16)
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """A DHCP lease: the client's MAC address, what it got, and for how many seconds more (inf: for ever)."""
-
-    mac: str
-    address: IPv4Address
-    seconds: float
-
-
-def mac_text(mac: bytes) -> str:
-    """A MAC address as it is written."""
-    return mac.hex(":")
 
 
 def checked_address(text: str) -> str:
@@ -71,29 +55,21 @@ class NoAnswerError(HostError):
 
 
 class Guests:
-    """The guests of one user network; `first` is the address that the first of them gets.
+    """The guests of one user network.
 
     Answers nobody waits for, late or invented by a guest, are ignored.
     """
 
-    def __init__(self, port: Port, dhcp: DhcpServer | None, first: Address) -> None:
+    def __init__(self, port: Port, addresses: AddressService) -> None:
         self._port = port
-        self._dhcp = dhcp
-        self._first = first
+        self._addresses = addresses
         self._numbers = count()
         self._waiting: dict[tuple[str, int, int], asyncio.Future[int]] = {}
-        if dhcp:
-            dhcp.on_lease = self._tell_lease
+        addresses.on_lease = self._tell_lease
 
-    def leases(self) -> tuple[Lease, ...]:
-        """The leases in force."""
-        now = time.monotonic()
-        held = self._dhcp.leases(now) if self._dhcp else []
-        return tuple(Lease(mac_text(mac), address, until - now) for address, mac, until in held)
-
-    def _tell_lease(self, mac: bytes, address: IPv4Address) -> None:
-        data = {"netdev-id": self._port.id, "mac": mac_text(mac), "address": str(address)}
-        self._port.network.tell("WIREBAY_LEASE", data)
+    def _tell_lease(self, lease: Lease) -> None:
+        data = {"mac": lease.mac.hex(":"), "address": str(lease.address), "name": lease.name}
+        self._port.network.tell("WIREBAY_LEASE", {"netdev-id": self._port.id, **data})
 
     async def ping(self, address: str | None, within: float, size: int) -> Pong:
         """Ping `address` or the only guest. Raises OptionError where that is none, NoAnswerError."""
@@ -127,8 +103,8 @@ class Guests:
                     answer.set_result(ttl)
 
     def _only(self) -> str:
-        guests = [str(lease.address) for lease in self.leases()]
-        if len(guests) > 1:
-            names = ", ".join(guests)
+        leases = self._addresses.leases
+        if len({lease.mac for lease in leases}) > 1:
+            names = ", ".join(str(lease.address) for lease in leases)
             raise OptionError(f"user network '{self._port.id}' has several guests; name one of {names}")
-        return guests[0] if guests else str(self._first)
+        return str(leases[0].address if leases else self._addresses.first_address)

@@ -24,9 +24,9 @@ from wirebay.ports.forwards import (
     open_forward,
     resolve,
 )
-from wirebay.ports.guests import PAYLOAD, PING_TIMEOUT, Guests, Lease, Pong
+from wirebay.ports.guests import PAYLOAD, PING_TIMEOUT, Guests, Pong
+from wirebay.services.address_service import AddressService, search_domains
 from wirebay.services.channel import ServiceChannel
-from wirebay.services.dhcp import SERVER_PORT, DhcpConfig, DhcpServer, dhcp_handler
 from wirebay.services.resolver import follow_resolvers, read_resolvers
 
 if TYPE_CHECKING:
@@ -34,15 +34,19 @@ if TYPE_CHECKING:
 
 
 class UserPort(Port):
-    """A user network; `forwards` are its hostfwd rules with the host ports that are really open."""
+    """A user network.
+
+    `forwards` are its hostfwd rules with the host ports that are really open, `addresses` its DHCP and DHCPv6
+    servers with the leases and the names of the guests, `channel` where services in Python meet its guests.
+    """
 
     kind = "user"
 
     def __init__(self, network: Network, options: UserOptions) -> None:
         super().__init__(network, options)
         self.options = options
-        self._dhcp = DhcpServer(dhcp_config(options, options.ipv4)) if options.ipv4 else None
-        self._guests = Guests(self, self._dhcp, self._first_guest())
+        self.addresses = AddressService(options)
+        self._guests = Guests(self, self.addresses)
         self._forwards: dict[str, OpenForward] = {}
 
     @property
@@ -59,10 +63,8 @@ class UserPort(Port):
 
     def service_drops(self) -> dict[str, int]:
         """What the services did not answer, by reason."""
-        drops = {f"service_{reason}": count for reason, count in self.channel.drops.items()}
-        if self._dhcp:
-            drops |= {f"dhcp_{reason}": count for reason, count in self._dhcp.drops.items()}
-        return drops
+        channel = {f"service_{reason}": count for reason, count in self.channel.drops.items()}
+        return channel | self.addresses.drops()
 
     async def open(self) -> None:
         """Start the network with its services. Raises HostError when a forward's address cannot be had."""
@@ -76,8 +78,8 @@ class UserPort(Port):
             await self.add_forward(rule)
 
     async def _start_services(self) -> None:
-        if self._dhcp:
-            self.channel.register(None, SERVER_PORT, dhcp_handler(self._dhcp))
+        self.addresses.start(self.channel)
+        self._teardown.add(self.addresses.close)
         self._run("the service channel", self.channel.serve)
         # Once here, so that names resolve from the first packet on.
         await self._tell_resolvers(read_resolvers())
@@ -104,6 +106,7 @@ class UserPort(Port):
         finally:
             forward.close()
         self._forwards[name] = forward
+        self.addresses.expect_forwards()
         self._teardown.add(forward.undo)
         return forward.rule
 
@@ -151,26 +154,15 @@ class UserPort(Port):
         """Where a rule leads to. Raises OptionError for an address of a family that the network has not."""
         addr = rule.guest_addr
         if addr is None:
-            return self._first_guest()
+            return self.addresses.first_address
         if isinstance(addr, str):
-            addr = await resolve(addr, rule)
+            known = self.addresses.names().get(addr.lower())
+            addr = known[0] if known else await resolve(addr, rule)
         if (self.options.ipv4 if addr.version == 4 else self.options.ipv6) is None:
             raise OptionError(
                 f"Invalid host forwarding rule '{rule.text}' (the network has no IPv{addr.version})"
             )
         return addr
-
-    def _first_guest(self) -> Address:
-        """The address that the first guest gets."""
-        ipv4, ipv6 = self.options.ipv4, self.options.ipv6
-        if ipv4:
-            return ipv4.dhcpstart
-        assert ipv6, "one family is there"
-        return ipv6.net[0x15]
-
-    def leases(self) -> tuple[Lease, ...]:
-        """The DHCP leases in force."""
-        return self._guests.leases()
 
     async def ping(
         self, address: str | None = None, *, within: float = PING_TIMEOUT, size: int = PAYLOAD
@@ -194,29 +186,15 @@ def worker_name(name: str, number: int) -> str:
     return f"{name}+{number}" if number else name
 
 
-def dhcp_config(options: UserOptions, plan: Plan4) -> DhcpConfig:
-    """What the DHCP server tells the guests."""
-    return DhcpConfig(
-        net=plan.net,
-        host=plan.host,
-        dns=plan.dns,
-        first=plan.dhcpstart,
-        hostname=options.hostname,
-        mtu=options.mtu,
-        restrict=options.restrict,
-    )
-
-
 def worker_options(options: UserOptions) -> dict[str, object]:
     """The members of `user_add` (docs/protocol.md)."""
-    search = options.dnssearch or ((options.domainname,) if options.domainname else ())
     return {
         "mtu": options.mtu,
         "restrict": options.restrict,
         "host_loopback": options.host_loopback,
         "ipv4": _worker_plan(options.ipv4),
         "ipv6": _worker_plan(options.ipv6),
-        "dnssl": list(search),
+        "dnssl": list(search_domains(options)),
     }
 
 

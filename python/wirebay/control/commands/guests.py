@@ -19,12 +19,13 @@ async def query_leases(context: Context) -> list[dict[str, Any]]:
     return [
         {
             "netdev-id": port.id,
-            "mac": lease.mac,
+            "mac": lease.mac.hex(":"),
             "address": str(lease.address),
-            "expires": None if math.isinf(lease.seconds) else round(lease.seconds),
+            "name": lease.name,
+            "expires": None if math.isinf(lease.remaining) else round(lease.remaining),
         }
         for port in user_ports(context.network)
-        for lease in port.leases()
+        for lease in port.addresses.leases
     ]
 
 
