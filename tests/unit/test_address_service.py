@@ -192,3 +192,14 @@ async def test_the_domain_is_searched_where_no_list_is_given(
 ) -> None:
     options = UserOptions(id="u0", ipv4=PLAN4, ipv6=PLAN6, dnssearch=search, domainname=domain)
     assert search_domains(options) == expected
+
+
+async def test_a_new_lease_is_told_once() -> None:
+    site = Site(user())
+    told: list[tuple[bytes, str]] = []
+    site.service.on_lease = lambda lease: told.append((lease.mac, str(lease.address)))
+    site.send(
+        request(ALICE, kind=1), request(ALICE), request(ALICE), request6(ALICE), request(BOB, kind=None)
+    )
+    assert told == [(ALICE, "10.0.2.15"), (ALICE, "fec0::15"), (BOB, "10.0.2.16")]
+    site.close()

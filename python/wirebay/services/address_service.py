@@ -41,7 +41,8 @@ class Lease:
 class AddressService:
     """The DHCP server, the DHCPv6 server, or both, as the network has IPv4 and IPv6.
 
-    `clock` is any, `wall` is in seconds since 1970.
+    `clock` is any, `wall` is in seconds since 1970. `on_lease` is called with every lease that is new, not
+    with one that is renewed or remembered.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class AddressService:
         self._file = LeaseFile(options.leases) if options.leases else None
         self._saving: asyncio.TimerHandle | None = None
         self._was_exhausted = False
+        self.on_lease: Callable[[Lease], object] = _tell_nobody
         forwards = bool(options.hostfwd)
         self.dhcp = (
             DhcpServer(dhcp_config(options, options.ipv4), has_forwards=forwards) if options.ipv4 else None
@@ -129,13 +131,20 @@ class AddressService:
 
         def handle(datagram: Datagram) -> list[Datagram]:
             before = self._revision()
+            known = {(lease.mac, lease.address) for lease in self.leases}
             answers = list(handler(datagram))
             if self._revision() != before:
                 self._save_soon()
+                self._tell_leases(known)
             self._tell_exhaustion()
             return answers
 
         return handle
+
+    def _tell_leases(self, known: set[tuple[bytes, Address]]) -> None:
+        for lease in self.leases:
+            if (lease.mac, lease.address) not in known:
+                self.on_lease(lease)
 
     def _revision(self) -> int:
         return sum(server.leases.revision for server in (self.dhcp, self.dhcp6) if server)
@@ -172,6 +181,10 @@ class AddressService:
     def _offset(self) -> float:
         """What turns our time into seconds since 1970."""
         return self._wall() - self._clock()
+
+
+def _tell_nobody(lease: Lease) -> None:
+    del lease
 
 
 def search_domains(options: UserOptions) -> tuple[str, ...]:
