@@ -18,7 +18,7 @@ from tests.unit.fake_worker import FakeWorker
 from tests.unit.lab import lab, open_descriptors, unix_server, until, user
 from wirebay.control import place, server
 from wirebay.control.message import MAX_MESSAGE
-from wirebay.control.server import controlled
+from wirebay.control.server import ControlServer, controlled
 from wirebay.network import Network
 
 pytestmark = pytest.mark.anyio
@@ -225,7 +225,7 @@ async def test_others_are_turned_away(
         assert "was turned away from the control socket" in caplog.text
 
 
-async def test_closing_ends_clients_and_leaves_nothing(path: Path) -> None:
+async def test_closing_ends_clients_and_leaves_nothing(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     before = open_descriptors()
     async with control(path) as (network, fake):
         await network.add(user())
@@ -239,6 +239,18 @@ async def test_closing_ends_clients_and_leaves_nothing(path: Path) -> None:
         peer.writer.close()
         await peer.writer.wait_closed()
     await until(lambda: open_descriptors() <= before)
+    assert not caplog.records
+
+
+async def test_a_client_that_comes_at_the_last_moment_is_closed_too(path: Path) -> None:
+    async with control(path) as (network, _):
+        late = ControlServer(network)
+        ours, theirs = socket.socketpair()
+        peer = Peer(*await asyncio.open_unix_connection(sock=theirs))
+        late.serve(*await asyncio.open_unix_connection(sock=ours))
+        await late.close()
+        assert await peer.rest() == b""
+        peer.writer.close()
 
 
 async def test_a_lease_is_told(path: Path) -> None:

@@ -13,7 +13,7 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from wirebay.control.commands import COMMANDS
@@ -59,8 +59,7 @@ class ControlServer:
     def __init__(self, network: Network) -> None:
         started = time.monotonic()
         self._context = Context(network, lambda: time.monotonic() - started)
-        self._clients: set[Client] = set()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._clients: dict[Client, asyncio.Task[None]] = {}
 
     def tell(self, name: str, data: Mapping[str, Any]) -> None:
         """Send an event to every client that gets any."""
@@ -69,42 +68,39 @@ class ControlServer:
             if client.session.ready:
                 client.send(message)
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection until it ends."""
+    def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection, in a task of its own, or turn it away with a sentence."""
         client = Client(reader, writer, Session(self._context, COMMANDS))
-        task = asyncio.current_task()
-        assert task is not None
-        with self._admitted(client, task) as admitted:
-            if admitted:
-                with contextlib.suppress(ConnectionError):
-                    await client.converse()
+        if reason := self._refusal(client):
+            client.refuse(reason)
+            client.close()
+            return
+        self._clients[client] = asyncio.get_running_loop().create_task(self._converse(client))
 
-    @contextlib.contextmanager
-    def _admitted(self, client: Client, task: asyncio.Task[Any]) -> Iterator[bool]:
-        """Keep count of a client; whether it may be served at all."""
-        self._tasks.add(task)
+    def _refusal(self, client: Client) -> str | None:
+        if who := client.stranger():
+            logger.warning("%s was turned away from the control socket", who)
+            return OWNER_ONLY
+        if len(self._clients) >= MAX_CLIENTS:
+            return f"{MAX_CLIENTS} clients are connected already"
+        return None
+
+    async def _converse(self, client: Client) -> None:
         try:
-            if who := client.stranger():
-                logger.warning("%s was turned away from the control socket", who)
-                client.refuse(OWNER_ONLY)
-                yield False
-            elif len(self._clients) >= MAX_CLIENTS:
-                client.refuse(f"{MAX_CLIENTS} clients are connected already")
-                yield False
-            else:
-                self._clients.add(client)
-                yield True
+            with contextlib.suppress(ConnectionError):
+                await client.converse()
         finally:
-            self._clients.discard(client)
-            self._tasks.discard(task)
+            del self._clients[client]
             client.close()
 
     async def close(self) -> None:
         """End all clients, whatever they are at."""
-        tasks = list(self._tasks)
+        tasks = list(self._clients.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for client in self._clients:  # whose tasks had not begun
+            client.close()
 
 
 class Client:
