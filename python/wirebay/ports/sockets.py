@@ -171,7 +171,9 @@ async def connect(addr: SocketAddr) -> socket.socket:
             return await connect_inet(addr)
         return adopt(addr)
     except OSError as error:
-        raise HostError(f"Failed to connect to '{bare_text(addr)}': {error.strerror}") from error
+        # Not its own text: asyncio has "Connect call failed" for every reason.
+        reason = os.strerror(error.errno) if error.errno else error.strerror
+        raise HostError(f"Failed to connect to '{bare_text(addr)}': {reason}") from error
 
 
 async def connect_inet(addr: InetAddr) -> socket.socket:

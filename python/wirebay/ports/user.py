@@ -1,8 +1,8 @@
 """user: a network of its own behind address translation, with its services; QEMU's `-netdev user`.
 
-The worker translates. Python does what happens once: the services (DHCP and DHCPv6 here, the others where
-`services` has them) behind a channel of datagrams; the list of the host's resolvers, followed as it changes;
-and the sockets of `hostfwd`.
+The worker translates. Python does what happens once: the services (DHCP and DHCPv6 here, the others in
+user_services.py) behind a channel of datagrams; the list of the host's resolvers, followed as it changes; and
+the sockets of `hostfwd`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from wirebay.errors import HostError, OptionError, WirebayError
+from wirebay.errors import OptionError, WirebayError
 from wirebay.options.hostfwd import parse_hostfwd
 from wirebay.options.types import Address, HostForward, Plan4, Plan6, UserOptions
 from wirebay.ports.base import Port
@@ -25,6 +25,8 @@ from wirebay.ports.forwards import (
     resolve,
 )
 from wirebay.ports.guests import PAYLOAD, PING_TIMEOUT, Guests, Pong
+from wirebay.ports.proxied import ProxiedForwards
+from wirebay.ports.user_services import UserServices
 from wirebay.services.address_service import AddressService, search_domains
 from wirebay.services.channel import ServiceChannel
 from wirebay.services.resolver import follow_resolvers, read_resolvers
@@ -48,6 +50,7 @@ class UserPort(Port):
         self.addresses = AddressService(options)
         self._guests = Guests(self, self.addresses)
         self._forwards: dict[str, OpenForward] = {}
+        self._proxied = ProxiedForwards(self._call_worker, self.id)
 
     @property
     def forwards(self) -> tuple[HostForward, ...]:
@@ -64,30 +67,48 @@ class UserPort(Port):
     def service_drops(self) -> dict[str, int]:
         """What the services did not answer, by reason."""
         channel = {f"service_{reason}": count for reason, count in self.channel.drops.items()}
-        return channel | self.addresses.drops()
+        proxied = {f"proxy_{reason}": count for reason, count in self._proxied.drops.items()}
+        return channel | self.addresses.drops() | self._services.drops() | proxied
+
+    def on_event(self, event: dict[str, Any]) -> None:
+        """A guest connects to a service, or answers a ping."""
+        if event["event"] == "service_connect":
+            self._services.tcp.on_event(event)
+        elif event["event"] == "pong":
+            self._guests.on_pong(event)
 
     async def open(self) -> None:
         """Start the network with its services. Raises HostError when a forward's address cannot be had."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.channel = ServiceChannel(ours)
         self._teardown.add(self.channel.close)
+        self._services = UserServices(
+            self.options, self.channel, self._call_worker, self._run, self.addresses.names
+        )
         with theirs:
             await self._add_to_worker("user_add", fds=[theirs.fileno()], **worker_options(self.options))
         await self._start_services()
+        self._teardown.add(self._proxied.close)
         for rule in self.options.hostfwd:
             await self.add_forward(rule)
 
     async def _start_services(self) -> None:
         self.addresses.start(self.channel)
         self._teardown.add(self.addresses.close)
+        self._teardown.add(self._services.close)
         self._run("the service channel", self.channel.serve)
+        await self._services.open()
         # Once here, so that names resolve from the first packet on.
         await self._tell_resolvers(read_resolvers())
         self._run("following the host's resolvers", follow_resolvers, self._tell_resolvers)
 
     async def _tell_resolvers(self, servers: Sequence[Address]) -> None:
+        await self._services.set_servers(servers)
         texts = [str(server) for server in servers]
-        await self.network.worker.call("user_resolvers", port=self.id, servers=texts)
+        await self._call_worker("user_resolvers", port=self.id, servers=texts)
+
+    async def _call_worker(self, cmd: str, *, fds: Sequence[int] = (), **members: object) -> object:
+        return await self.network.worker.call(cmd, fds=fds, **members)
 
     async def add_forward(self, rule: HostForward | str) -> HostForward:
         """Open a forward, given as a `hostfwd=` value or parsed; returns it with the real host port.
@@ -113,8 +134,8 @@ class UserPort(Port):
     async def _hand_over(self, forward: OpenForward, name: str) -> None:
         """Give the sockets of a forward to the worker, all or none."""
         if forward.is_proxied:
-            # Here Python accepts, and hands each connection over by `forward_accept`.
-            raise HostError(f"Could not set up host forwarding rule '{forward.rule.text}': no PROXY protocol")
+            self._proxied.start(forward, name)
+            return
         given = 0
         try:
             for sock in forward.sockets:
@@ -146,8 +167,10 @@ class UserPort(Port):
         """
         name = find_forward(self._forwards, rule)
         forward = self._forwards.pop(name)
-        for number in range(forward.rule.ports):
-            await self.network.worker.call("forward_remove", port=self.id, forward=worker_name(name, number))
+        if forward.is_proxied:
+            await self._proxied.stop(name)
+        else:
+            await self._take_back(name, forward.rule.ports)
         forward.undo()
 
     async def _guest_address(self, rule: HostForward) -> Address:
@@ -174,11 +197,6 @@ class UserPort(Port):
         NoAnswerError (a HostError) when no answer comes `within` so many seconds.
         """
         return await self._guests.ping(address, within, size)
-
-    def on_event(self, event: dict[str, Any]) -> None:
-        """`pong`: a guest answered a ping."""
-        if event["event"] == "pong":
-            self._guests.on_pong(event)
 
 
 def worker_name(name: str, number: int) -> str:
