@@ -9,7 +9,7 @@ use crate::poll::Watched;
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
-use virtio_queue::{Queue, QueueOwnedT, QueueT};
+use virtio_queue::{DescriptorChain, Queue, QueueOwnedT, QueueT};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 use wirebay_wire::DropReason;
 use wirebay_wire::frame::MAX_LEN;
@@ -135,22 +135,9 @@ impl Ring {
         }
         let Some(chain) = self.queue.pop_descriptor_chain(memory) else { return Taken::Empty };
         let head = chain.head_index();
-        let mut len = 0;
-        let mut bad = None;
-        for descriptor in chain {
-            let part = descriptor.len() as usize;
-            let Some(place) = buf.get_mut(len..len + part).filter(|_| !descriptor.is_write_only()) else {
-                bad = Some(DropReason::FrameTooLong);
-                break;
-            };
-            if memory.read_slice(place, descriptor.addr()).is_err() {
-                bad = Some(DropReason::RingInvalid);
-                break;
-            }
-            len += part;
-        }
+        let gathered = gather(chain, memory, buf);
         self.put_back(memory, head, 0);
-        bad.map_or(Taken::Frame(len), Taken::Bad)
+        gathered.map_or_else(Taken::Bad, Taken::Frame)
     }
 
     fn put_back(&mut self, memory: &GuestMemoryMmap, head: u16, len: usize) {
@@ -240,6 +227,25 @@ impl Ring {
             }
         }
     }
+}
+
+/// Copy what a chain holds to `buf`; how much it was. A chain that leads back into itself ends where the queue's size says.
+fn gather(
+    chain: DescriptorChain<&GuestMemoryMmap>,
+    memory: &GuestMemoryMmap,
+    buf: &mut [u8],
+) -> Result<usize, DropReason> {
+    let mut len = 0;
+    for descriptor in chain {
+        if descriptor.is_write_only() {
+            return Err(DropReason::RingInvalid);
+        }
+        let end = len + descriptor.len() as usize;
+        let place = buf.get_mut(len..end).ok_or(DropReason::FrameTooLong)?;
+        memory.read_slice(place, descriptor.addr()).map_err(|_| DropReason::RingInvalid)?;
+        len = end;
+    }
+    Ok(len)
 }
 
 /// A receive chain: its head, and its buffers.
