@@ -1,4 +1,4 @@
-"""`-netdev vhost-user`: a guest's rings in shared memory. QEMU names a chardev here; Wirebay is the other end of it."""
+"""`-netdev vhost-user`: a guest's rings in shared memory; Wirebay is the other end of QEMU's chardev."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """vhost-user: a guest whose VMM shares its memory with the worker, the fastest way to a virtual machine.
 
-The sockets are those of a unix stream port; what goes over them are the messages by which the VMM tells of its
-memory and its rings, and the worker speaks with it alone.
+The sockets are those of a unix stream port; what goes over them are the messages by which the VMM tells of
+its memory and its rings, and the worker speaks with it alone.
 """
 
 from __future__ import annotations
