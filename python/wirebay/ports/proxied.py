@@ -8,7 +8,7 @@ from socket import socket
 
 from wirebay.options.types import Address, HostForward
 from wirebay.ports.forwards import OpenForward
-from wirebay.services.proxy_relay import ProxyForward
+from wirebay.services.proxy_relay import HandOver, ProxyForward
 from wirebay.services.tcp import CallWorker
 
 __all__ = ["ProxiedForwards"]
@@ -24,33 +24,32 @@ class ProxiedForwards:
         self.drops: Counter[str] = Counter()
         self._call = call
         self._port = port
-        self._serving: dict[str, list[asyncio.Task[None]]] = {}
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._serving
+        self._serving: dict[str, list[tuple[ProxyForward, asyncio.Task[None]]]] = {}
 
     def start(self, forward: OpenForward, name: str) -> None:
         """Accept for `forward` from now on; its sockets may be closed afterwards."""
         loop = asyncio.get_running_loop()
-        tasks = [
-            loop.create_task(self._serve(sock.dup(), forward.rule, number))
-            for number, sock in enumerate(forward.sockets)
-        ]
-        self._serving[name] = tasks
+        self._serving[name] = []
+        for number, sock in enumerate(forward.sockets):
+            hand_over = self._hand_over(forward.rule, number)
+            serving = ProxyForward(sock.dup(), forward.rule, hand_over, self.drops)
+            self._serving[name].append((serving, loop.create_task(serving.serve())))
 
     async def stop(self, name: str) -> None:
         """Close a forward, and end those of its connections that pass through Python."""
-        tasks = self._serving.pop(name)
-        for task in tasks:
+        for forward, task in self._serving.pop(name):
             task.cancel()
-        await asyncio.wait(tasks)
+            await asyncio.wait((task,))
+            forward.close()
 
     async def close(self) -> None:
         """Close them all."""
         for name in list(self._serving):
             await self.stop(name)
 
-    async def _serve(self, listener: socket, rule: HostForward, number: int) -> None:
+    def _hand_over(self, rule: HostForward, number: int) -> HandOver:
+        """What gives the worker a connection to the rule's port `number`, counted from 0."""
+
         async def hand_over(sock: socket, client: Address, client_port: int) -> None:
             await self._call(
                 "forward_accept",
@@ -62,8 +61,4 @@ class ProxiedForwards:
                 client_port=client_port,
             )
 
-        forward = ProxyForward(listener, rule, hand_over, self.drops)
-        try:
-            await forward.serve()
-        finally:
-            forward.close()
+        return hand_over
