@@ -28,6 +28,7 @@ pub mod reassembly;
 mod router;
 mod services;
 pub mod tcp;
+mod too_big;
 
 pub use config::{Config, Plan};
 pub use flows::{Census, Secret};
