@@ -145,9 +145,7 @@ fn quote_syn(ends: &Ends, seq: u32) -> Vec<u8> {
         seq,
         ack: 0,
         flags: wirebay_wire::tcp::flags::SYN,
-        window: 0,
-        mss: None,
-        window_scale: None,
+        ..TcpRepr::default()
     };
     segment.emit(&mut packet[at..]);
     packet

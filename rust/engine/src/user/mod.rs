@@ -21,6 +21,7 @@ mod errors;
 mod flows;
 mod forwards;
 pub mod fragmenting;
+mod half_open;
 mod inbound;
 mod neighbors;
 mod outbound;
@@ -42,12 +43,14 @@ use crate::outbox::Outbox;
 use crate::table::Token;
 use crate::time::Time;
 use flows::{Flow, Flows};
+use half_open::HalfOpen;
 use neighbors::Neighbors;
 use reassembly::Reassembly;
 use router::Router;
 use services::Services;
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use tcp::parted::Parted;
 use tcp::send::Pumped;
 use tcp::{Cx, TcpFlow, Verdict, flags};
 use wirebay_wire::arp::{self, Arp};
@@ -75,6 +78,8 @@ pub struct UserNet<H: Host> {
     unresolved: Vec<Token>,
     services: Services,
     router: Router,
+    half_open: HalfOpen,
+    parted: Parted,
     reassembly: Reassembly,
     /// Frames and datagrams this network dropped.
     pub drops: Drops,
@@ -86,6 +91,8 @@ impl<H: Host> UserNet<H> {
         UserNet {
             flows: Flows::new(config.max_flows, secret),
             router: Router::new(&config),
+            half_open: HalfOpen::new(config.max_flows),
+            parted: Parted::default(),
             config,
             host,
             forwards: Forwards::default(),
@@ -282,9 +289,16 @@ impl<H: Host> UserNet<H> {
             drops: &mut self.drops,
             budget: &mut self.budget,
         };
+        let was_half_open = flow.is_half_open();
         let verdict = call(flow, &mut cx);
+        if verdict == Verdict::Close {
+            self.parted.remember(flow.parting(now));
+        }
         if verdict != Verdict::Keep {
             return self.end_tcp(token, verdict);
+        }
+        if was_half_open && !flow.is_half_open() {
+            self.half_open.leave();
         }
         flow.schedule(now);
         if flow.is(flags::PUMP_WANTED) && !flow.is(flags::PUMP_QUEUED) {
@@ -297,6 +311,9 @@ impl<H: Host> UserNet<H> {
     fn end_tcp(&mut self, token: Token, verdict: Verdict) {
         if let Some(Flow::Tcp(flow)) = self.flows.remove(token) {
             self.budget += flow.held();
+            if flow.is_half_open() {
+                self.half_open.leave();
+            }
             if verdict == Verdict::Abort {
                 self.host.tcp_abort(flow.socket);
             }

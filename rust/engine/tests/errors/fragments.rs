@@ -116,6 +116,7 @@ fn a_connection_may_begin_in_fragments() {
             window: 1000,
             mss: Some(1460),
             scale: Some(7),
+            options: crate::support::frames::Options::default(),
             payload: Vec::new(),
         };
         let answers = world.put(&cut(seg.frame(), if case.is_v6() { 56 } else { 28 }));

@@ -20,6 +20,7 @@ fn syn(case: &Case, hops: u8) -> Vec<u8> {
         window: 1000,
         mss: None,
         scale: None,
+        options: crate::support::frames::Options::default(),
         payload: Vec::new(),
     };
     let mut frame = seg.frame();
