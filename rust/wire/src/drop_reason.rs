@@ -105,6 +105,7 @@ drop_reasons! {
     TcpGaveWay => "tcp_gave_way", "Too many TCP connections are being opened at once; the oldest of them gave way.";
     TcpBacklogFull => "tcp_backlog_full", "The host's sockets do not take what guests send; too much of it waits already.";
     HostSendFailed => "host_send_failed", "The host's socket did not take the data.";
+    RingInvalid => "ring_invalid", "A descriptor of a guest's ring points outside of its memory.";
     PortWriteFailed => "port_write_failed", "The port's descriptor did not take the frame.";
 }
 
