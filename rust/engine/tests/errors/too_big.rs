@@ -5,8 +5,8 @@ use super::support::frames::{Options, Packet, Seg, ip_frame};
 use super::support::rng::Stream;
 use super::support::world::{World, dual};
 use std::net::IpAddr;
-use wirebay_engine::{Report, Time};
 use wirebay_engine::report::Message;
+use wirebay_engine::{Report, Time};
 use wirebay_wire::ipv4::protocol;
 use wirebay_wire::tcp::flags::{ACK, SYN};
 use wirebay_wire::{DropReason, icmpv4, icmpv6, ip};
@@ -14,19 +14,7 @@ use wirebay_wire::{DropReason, icmpv4, icmpv6, ip};
 fn seg(case: &Case, flags: u8, seq: u32, ack: u32) -> Seg {
     let (mss, options) = ((flags == SYN).then_some(1460), Options::default());
     let (src, dst, payload) = (case.guest, case.to(), Vec::new());
-    Seg {
-        at: Time::default(),
-        src,
-        dst,
-        seq,
-        ack,
-        flags,
-        window: 65_000,
-        mss,
-        scale: None,
-        options,
-        payload,
-    }
+    Seg { at: Time::default(), src, dst, seq, ack, flags, window: 65_000, mss, scale: None, options, payload }
 }
 
 fn segments(world: &mut World) -> Vec<Seg> {
