@@ -251,9 +251,9 @@ fn data_and_ends_of_both_sides_may_cross_in_every_order() {
                 _ => {
                     let peer = dialog.peer();
                     if std::mem::replace(&mut said, true) {
-                        peer.ends()
+                        peer.ends();
                     } else {
-                        peer.sends(b"down")
+                        peer.sends(b"down");
                     }
                     dialog.hear()
                 }
