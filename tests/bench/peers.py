@@ -25,6 +25,11 @@ set -e
 mount --make-rprivate /
 mount --rbind "$1" "$1"
 for folder in dev proc sys; do mount --rbind "/$folder" "$1/$folder"; done
+# Peers that refuse to run as root cannot open a tun device that only root may open, as some hosts have it.
+if [ "$(stat -c %a /dev/net/tun)" != 666 ]; then
+    mount -t tmpfs tmpfs "$1/dev/net"
+    mknod -m 666 "$1/dev/net/tun" c 10 200
+fi
 cd "$1"
 pivot_root . mnt
 umount -l /mnt

@@ -5,6 +5,7 @@ use crate::poll::{self, Source};
 use crate::ports::stream::StreamPort;
 use crate::ports::tap::TapPort;
 use crate::ports::user::UserPort;
+use crate::ports::vhost_user::VhostPort;
 use crate::ports::{Kind, Port};
 use crate::protocol::{self, Command, Fault, MAX_MESSAGE, Refusal};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags, recvmsg};
@@ -12,9 +13,10 @@ use serde_json::{Map, Value, json};
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use wirebay_engine::Hub;
+use wirebay_engine::user::Ping;
 
 /// Commands taken for one wake-up.
 const COMMANDS: usize = 64;
@@ -38,7 +40,8 @@ pub struct Control {
     waiting: VecDeque<Vec<u8>>,
 }
 
-type Outcome = Result<Value, Refusal>;
+/// What comes of a command.
+pub type Outcome = Result<Value, Refusal>;
 
 impl Control {
     /// Over a connected `SOCK_SEQPACKET` socket.
@@ -129,11 +132,23 @@ impl Control {
     /// Tell Python what ports have done by themselves.
     pub fn report(&mut self, incidents: &mut Vec<Incident>) {
         for incident in incidents.drain(..) {
-            let (event, port, reason) = match incident {
-                Incident::StreamClosed(port, reason) => ("stream_closed", port, reason),
-                Incident::PortFailed(port, reason) => ("port_failed", port, reason),
-            };
-            self.send(&json!({"event": event, "port": port, "reason": reason}));
+            self.send(&match incident {
+                Incident::StreamClosed(port, reason) => {
+                    json!({"event": "stream_closed", "port": port, "reason": reason})
+                }
+                Incident::PortFailed(port, reason) => {
+                    json!({"event": "port_failed", "port": port, "reason": reason})
+                }
+                Incident::ServiceConnect { port, service, call } => json!({
+                    "event": "service_connect", "port": port, "service": service,
+                    "connection": call.connection,
+                    "client": call.client.ip(), "client_port": call.client.port(),
+                }),
+                Incident::Pong(port, pong) => json!({
+                    "event": "pong", "port": port, "addr": pong.addr,
+                    "ident": pong.ident, "seq": pong.seq, "ttl": pong.hops,
+                }),
+            });
         }
     }
 }
@@ -152,20 +167,45 @@ impl Plane {
             Command::TapAdd { port, offloads, .. } => self.tap_add(port, &offloads, one_fd(fds)?),
             Command::StreamAdd { port } => self.new_port(port, Kind::Stream(StreamPort::default())),
             Command::StreamAttach { port } => self.stream_attach(&port, one_fd(fds)?),
+            Command::VhostAdd { port, offloads } => {
+                self.new_port(port, Kind::VhostUser(Box::new(VhostPort::new(offloads))))
+            }
+            Command::VhostAttach { port } => self.vhost_attach(&port, one_fd(fds)?),
             Command::UserAdd(options) => self.user_add(options, one_fd(fds)?),
             Command::UserResolvers { port, servers } => {
                 self.user(&port)?.net.set_resolvers(servers);
                 Ok(json!({}))
             }
             Command::ForwardAdd { port, forward, proto, guest, guest_port } => {
-                let guest = SocketAddrV4::new(guest, guest_port);
-                self.user(&port)?.add_forward(forward, proto, guest, one_fd(fds)?)?;
-                Ok(json!({}))
+                let guest = SocketAddr::new(guest, guest_port);
+                self.user(&port)?.add_forward(forward, proto, guest, one_fd(fds)?)
             }
-            Command::ForwardRemove { port, forward } => {
-                self.user(&port)?.remove_forward(&forward)?;
-                Ok(json!({}))
+            Command::ForwardRemove { port, forward } => self.user(&port)?.remove_forward(&forward),
+            Command::ForwardAccept { port, guest, guest_port, client, client_port } => {
+                let ends = (SocketAddr::new(guest, guest_port), SocketAddr::new(client, client_port));
+                let now = self.now;
+                self.user(&port)?.bring(now, ends, one_fd(fds)?)
             }
+            Command::ServiceAdd { port, service, proto, addr, service_port } => {
+                let at = SocketAddr::new(addr, service_port);
+                self.user(&port)?.add_service(service, proto, at)
+            }
+            Command::ServiceRemove { port, service } => self.user(&port)?.remove_service(&service),
+            Command::ServiceAttach { port, connection } => {
+                let now = self.now;
+                self.user(&port)?.attach(now, connection, one_fd(fds)?)
+            }
+            Command::ServiceRefuse { port, connection } => Ok(self.user(&port)?.refuse(connection)),
+            Command::GuestPing { port, addr, ident, seq, size } => {
+                self.user(&port)?.ping(Ping { addr, ident, seq, size })
+            }
+            other => self.execute_common(other),
+        }
+    }
+
+    /// Commands that are not about one user network.
+    fn execute_common(&mut self, command: Command) -> Outcome {
+        match command {
             Command::PortRemove { port } => {
                 let number = self.number(&port)?;
                 self.remove(number);
@@ -180,7 +220,7 @@ impl Plane {
                 Ok(json!({}))
             }
             Command::Stats { ports } => self.stats(ports),
-            Command::Stop {} => Ok(json!({})),
+            _ => Ok(json!({})),
         }
     }
 
@@ -234,6 +274,21 @@ impl Plane {
         rustix::io::ioctl_fionbio(&fd, true).map_err(io::Error::from)?;
         registrar.add(&fd, Source::Port(number), poll::READ)?;
         stream.attach(fd);
+        Ok(json!({}))
+    }
+
+    fn vhost_attach(&mut self, name: &str, fd: OwnedFd) -> Outcome {
+        let number = self.number(name)?;
+        let registrar = self.registrar().try_clone()?;
+        let Kind::VhostUser(vhost) = &mut self.named(name)?.kind else {
+            return Err(Refusal::option(format!("port '{name}' is not a vhost-user port")));
+        };
+        if vhost.is_attached() {
+            return Err(Refusal::option(format!("port '{name}' has a peer already")));
+        }
+        rustix::io::ioctl_fionbio(&fd, true).map_err(io::Error::from)?;
+        registrar.add(&fd, Source::Port(number), poll::READ)?;
+        vhost.attach(fd);
         Ok(json!({}))
     }
 

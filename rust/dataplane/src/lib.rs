@@ -11,7 +11,9 @@ mod plane;
 mod poll;
 mod ports;
 pub mod protocol;
+mod service_channel;
 pub mod sys;
+mod vhost;
 mod worker;
 
 pub use worker::run;

@@ -6,18 +6,19 @@
 //! seem to come from the name server), clients of a forward (answered from the forward's own socket), and echo
 //! requests (one ping socket for each identifier a guest uses).
 
-use super::emit::{self, Ends};
+use super::emit::{self, Echo, Ends};
 use super::{Config, Forwards};
 use crate::counters::Drops;
-use crate::host::{Host, Peer};
+use crate::host::{Host, Peer, Sending};
 use crate::outbox::Outbox;
 use crate::time::Time;
 use crate::timers::Deadline;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+use wirebay_wire::DropReason;
 use wirebay_wire::icmpv4::{self, Icmp};
-use wirebay_wire::{DropReason, Mac, ipv4, udp};
+use wirebay_wire::icmpv6::{self, Icmpv6};
 
 /// An idle mapping lives this long, as libslirp's do ...
 pub const IDLE: Duration = Duration::from_mins(4);
@@ -53,12 +54,15 @@ pub struct DatagramFlow<D> {
     pub deadline: Deadline,
     /// It is in the owner's list of flows with something to read.
     pub queued: bool,
+    /// Something has been reported about what it sent.
+    pub failed: bool,
 }
 
 impl<D> DatagramFlow<D> {
     /// A new flow.
     pub fn new(via: Via<D>, ends: Ends, now: Time) -> Self {
-        let mut flow = DatagramFlow { via, ends, deadline: Deadline::default(), queued: false };
+        let mut flow =
+            DatagramFlow { via, ends, deadline: Deadline::default(), queued: false, failed: false };
         flow.touch(now);
         flow
     }
@@ -75,16 +79,18 @@ impl<D> DatagramFlow<D> {
         forwards: &mut Forwards<D>,
         target: Option<SocketAddr>,
         data: &[u8],
-        segment: Option<u16>,
+        how: Sending,
     ) -> io::Result<()> {
         let to = |addr| Peer { addr, local: None };
+        // What we send in our own name goes our own way.
+        let plain = Sending { segment: how.segment, ..Sending::default() };
         match (&mut self.via, target) {
             (Via::Cone(socket) | Via::Ping(socket), Some(addr)) => {
-                host.datagram_send(socket, &to(addr), data, segment)
+                host.datagram_send(socket, &to(addr), data, how)
             }
-            (Via::Dns(socket, resolver), _) => host.datagram_send(socket, &to(*resolver), data, segment),
+            (Via::Dns(socket, resolver), _) => host.datagram_send(socket, &to(*resolver), data, plain),
             (Via::Inbound { forward, client, .. }, _) => match forwards.socket(*forward) {
-                Some(socket) => host.datagram_send(socket, client, data, segment),
+                Some(socket) => host.datagram_send(socket, client, data, plain),
                 None => Err(io::ErrorKind::NotConnected.into()),
             },
             (_, None) => Err(io::ErrorKind::AddrNotAvailable.into()),
@@ -102,7 +108,7 @@ impl<D> DatagramFlow<D> {
         let ends = self.ends;
         match &mut self.via {
             Via::Cone(socket) => host.datagram_recv(socket, &mut |from, data| {
-                let our = SocketAddrV4::new(config.seen_from_guest(from.addr.ip()), from.addr.port());
+                let our = SocketAddr::new(seen(config, &ends, from.addr.ip()), from.addr.port());
                 to_guest(out, config, drops, &Ends { our, ..ends }, data);
             }),
             Via::Dns(socket, resolver) => host.datagram_recv(socket, &mut |from, data| {
@@ -114,42 +120,46 @@ impl<D> DatagramFlow<D> {
                 }
             }),
             Via::Ping(socket) => host.datagram_recv(socket, &mut |from, data| {
-                echo_to_guest(out, config, drops, &ends, config.seen_from_guest(from.addr.ip()), data);
+                let our = SocketAddr::new(seen(config, &ends, from.addr.ip()), 0);
+                echo_to_guest(out, config, drops, &Ends { our, ..ends }, data);
             }),
             Via::Inbound { .. } => Ok(false),
         }
     }
 }
 
-/// Send a datagram to the guest if it fits.
+/// Send a datagram to the guest.
 pub fn to_guest(out: &mut Outbox, config: &Config, drops: &mut Drops, ends: &Ends, data: &[u8]) {
-    if ipv4::HEADER_LEN + udp::HEADER_LEN + data.len() > usize::from(config.mtu) {
-        return drops.count(DropReason::TooBigForGuest);
+    if let Err(reason) = emit::udp(out, config, ends, data) {
+        drops.count(reason);
     }
-    emit::udp(out, config, ends, data);
+}
+
+/// How the guest sees who sends to its flow: a host that it knows by two addresses answers from the one it asked.
+pub fn seen(config: &Config, ends: &Ends, from: IpAddr) -> IpAddr {
+    let seen = config.seen_from_guest(from, ends.guest.ip());
+    if config.is_host(seen) && config.is_host(ends.our.ip()) { ends.our.ip() } else { seen }
 }
 
 /// A ping socket's answer is an ICMP message with the kernel's identifier; the guest gets its own back.
-fn echo_to_guest(
-    out: &mut Outbox,
-    config: &Config,
-    drops: &mut Drops,
-    ends: &Ends,
-    from: Ipv4Addr,
-    data: &[u8],
-) {
-    let Ok(icmp) = Icmp::parse(data) else { return drops.count(DropReason::IcmpTruncated) };
-    if icmp.kind != icmpv4::kind::ECHO_REPLY {
-        return drops.count(DropReason::UnknownService);
+fn echo_to_guest(out: &mut Outbox, config: &Config, drops: &mut Drops, ends: &Ends, data: &[u8]) {
+    let sent = echo_reply(ends.guest.ip(), data).and_then(|(seq, payload)| {
+        emit::echo(out, config, ends, &Echo { reply: true, ident: ends.guest.port(), seq, payload })
+    });
+    if let Err(reason) = sent {
+        drops.count(reason);
     }
-    if ipv4::HEADER_LEN + data.len() > usize::from(config.mtu) {
-        return drops.count(DropReason::TooBigForGuest);
-    }
-    let ends = Ends { our: SocketAddrV4::new(from, 0), ..*ends };
-    emit::icmp_echo(out, config, &ends, icmpv4::kind::ECHO_REPLY, ends.guest.port(), icmp.seq, icmp.payload);
 }
 
-/// The ends of a conversation, the guest's Ethernet address among them.
-pub fn ends(our: SocketAddrV4, guest: SocketAddrV4, mac: Mac) -> Ends {
-    Ends { our, guest, mac }
+/// Sequence number and data, if the message is an echo reply.
+fn echo_reply(guest: IpAddr, message: &[u8]) -> Result<(u16, &[u8]), DropReason> {
+    let (is_reply, seq, payload) = if guest.is_ipv4() {
+        let icmp = Icmp::parse(message).map_err(|_| DropReason::IcmpTruncated)?;
+        (icmp.kind == icmpv4::kind::ECHO_REPLY, icmp.seq, icmp.payload)
+    } else {
+        // The kernel has checked the sum, and only it knows the address the message came to.
+        let icmp = Icmpv6::parse_unchecked(message)?;
+        (icmp.kind == icmpv6::kind::ECHO_REPLY, icmp.seq, icmp.payload)
+    };
+    if is_reply { Ok((seq, payload)) } else { Err(DropReason::UnknownService) }
 }

@@ -10,25 +10,31 @@
 //! - Bulk data towards guests is sent by [`UserNet::run`], one super-segment a flow in turn, as long as there is room on
 //!   the way to that guest. A flow whose guest does not drain waits aside until [`UserNet::unstall`].
 //!
-//! A frame is dropped with a reason, or it reaches one of: ARP for our addresses, the service channel (DHCP), echo,
-//! a datagram flow, a TCP flow. Sources outside the guest network are refused, so that no guest can open flows in the
+//! A frame is dropped with a reason, or it reaches one of: ARP or neighbour discovery for our addresses, a service in
+//! Python (DHCP, DNS, TFTP ...), echo, a datagram flow, a TCP flow. Both families take the same way (`outbound.rs`). Sources outside the guest network are refused, so that no guest can open flows in the
 //! name of others, and so are destinations that the host would take for itself.
 
 mod config;
 mod datagram;
 mod emit;
+mod errors;
 mod flows;
 mod forwards;
+pub mod fragmenting;
 mod half_open;
 mod inbound;
 mod neighbors;
 mod outbound;
+pub mod reassembly;
+mod router;
+mod services;
 pub mod tcp;
 
-pub use config::Config;
+pub use config::{Config, Plan};
 pub use flows::{Census, Secret};
 pub use forwards::Forwards;
-pub use inbound::ServiceMessage;
+pub use router::{Ping, Pong};
+pub use services::{Call, ServiceMessage};
 
 use crate::counters::Drops;
 use crate::host::{Host, Readiness};
@@ -38,6 +44,9 @@ use crate::time::Time;
 use flows::{Flow, Flows};
 use half_open::HalfOpen;
 use neighbors::Neighbors;
+use reassembly::Reassembly;
+use router::Router;
+use services::Services;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use tcp::parted::Parted;
@@ -66,9 +75,11 @@ pub struct UserNet<H: Host> {
     to_run: VecDeque<Token>,
     stalled: Vec<Token>,
     unresolved: Vec<Token>,
+    services: Services,
+    router: Router,
     half_open: HalfOpen,
     parted: Parted,
-    services: VecDeque<ServiceMessage>,
+    reassembly: Reassembly,
     /// Frames and datagrams this network dropped.
     pub drops: Drops,
 }
@@ -78,6 +89,7 @@ impl<H: Host> UserNet<H> {
     pub fn new(config: Config, host: H, secret: Secret) -> Self {
         UserNet {
             flows: Flows::new(config.max_flows, secret),
+            router: Router::new(&config),
             half_open: HalfOpen::new(config.max_flows),
             parted: Parted::default(),
             config,
@@ -91,7 +103,8 @@ impl<H: Host> UserNet<H> {
             to_run: VecDeque::new(),
             stalled: Vec::new(),
             unresolved: Vec::new(),
-            services: VecDeque::new(),
+            services: Services::default(),
+            reassembly: Reassembly::default(),
             drops: Drops::default(),
         }
     }
@@ -130,6 +143,7 @@ impl<H: Host> UserNet<H> {
         }
         match ethernet.ethertype {
             ethertype::IPV4 => self.ipv4_input(now, &ethernet, frame, out),
+            ethertype::IPV6 => self.ipv6_input(now, &ethernet, frame, out),
             ethertype::ARP => self.arp_input(now, &ethernet, out),
             _ => Err(DropReason::UnknownEthertype),
         }
@@ -137,13 +151,13 @@ impl<H: Host> UserNet<H> {
 
     fn arp_input(&mut self, now: Time, ethernet: &Ethernet<'_>, out: &mut Outbox) -> Result<(), DropReason> {
         let message = Arp::parse(ethernet.payload)?;
-        if self.config.is_guest(message.sender_ip) && message.sender_mac == ethernet.src {
-            self.learn(now, message.sender_ip, message.sender_mac, out);
+        if self.config.is_guest(message.sender_ip.into()) && message.sender_mac == ethernet.src {
+            self.learn(now, message.sender_ip.into(), message.sender_mac, out);
         }
         if message.operation != arp::REQUEST {
             return Ok(());
         }
-        if !self.config.is_ours(message.target_ip) {
+        if !self.config.answers_for(message.target_ip.into()) {
             return Err(DropReason::NotForUs);
         }
         emit::arp(out, arp::REPLY, message.target_ip, message.sender_ip, ethernet.src);
@@ -167,9 +181,11 @@ impl<H: Host> UserNet<H> {
     pub fn host_event(&mut self, now: Time, token: Token, ready: Readiness, out: &mut Outbox) {
         match self.flows.get(token) {
             Some(Flow::Tcp(_)) => self.tcp_event(now, token, ready, out),
-            Some(Flow::Datagram(flow)) if (ready.readable || ready.error) && !flow.queued => {
-                flow.queued = true;
-                self.to_run.push_back(token);
+            Some(Flow::Datagram(flow)) if ready.readable || ready.error => {
+                flow.failed |= ready.error;
+                if !std::mem::replace(&mut flow.queued, true) {
+                    self.to_run.push_back(token);
+                }
             }
             _ => {}
         }
@@ -233,11 +249,20 @@ impl<H: Host> UserNet<H> {
 
     /// When [`UserNet::on_time`] wants to be called.
     pub fn next_deadline(&self) -> Option<Time> {
-        self.flows.next_deadline()
+        let deadlines = [
+            self.flows.next_deadline(),
+            self.services.next_deadline(),
+            self.router.next_deadline(),
+            self.reassembly.next_deadline(),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Time has passed.
     pub fn on_time(&mut self, now: Time, out: &mut Outbox) {
+        self.expire_calls(now, out);
+        self.advertise_on_time(now, out);
+        self.expire_fragments(now, out);
         while let Some(token) = self.flows.pop_due(now) {
             match self.flows.get(token) {
                 Some(Flow::Tcp(_)) => self.with_tcp(now, token, out, TcpFlow::timeout),

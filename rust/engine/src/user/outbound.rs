@@ -1,47 +1,70 @@
 //! Packets from guests: who may send what where, and which flow it belongs to.
 
-use super::datagram::{self, DatagramFlow, Via};
-use super::emit::{self, Ends};
+use super::datagram::{DatagramFlow, Via};
+use super::emit::{self, Echo, Ends};
+use super::errors::{answers_with_reset, open_reason, reason_of};
 use super::flows::{ANY, Flow, Key};
-use super::inbound::ServiceMessage;
-use super::tcp::{self, TcpFlow, Verdict};
+use super::tcp::{self, TcpFlow};
 use super::{Config, UserNet};
-use crate::host::{DatagramKind, Host};
+use crate::host::{DatagramKind, Host, Sending};
 use crate::outbox::Outbox;
 use crate::table::Token;
 use crate::time::Time;
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use wirebay_wire::checksum;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use wirebay_wire::ethernet::{Ethernet, Mac};
-use wirebay_wire::icmpv4::{self, Icmp, code};
-use wirebay_wire::ipv4::{self, Ipv4, protocol};
+use wirebay_wire::fragment::Fragment;
+use wirebay_wire::icmpv4::{self, Icmp};
+use wirebay_wire::icmpv6::{self, Icmpv6};
+use wirebay_wire::ip::Ip;
+use wirebay_wire::ipv4::{Ipv4, protocol};
+use wirebay_wire::ipv6::Ipv6;
 use wirebay_wire::tcp::Tcp;
 use wirebay_wire::udp::Udp;
-use wirebay_wire::{DropReason, Frame};
+use wirebay_wire::{DropReason, Frame, checksum};
 
-/// Where DHCP clients send to.
+/// Where DHCP clients send to (RFC 2131 section 4.1).
 const DHCP_PORT: u16 = 67;
+/// Where DHCPv6 clients send to (RFC 8415 section 7).
+const DHCPV6_PORT: u16 = 547;
+const DHCPV6_GROUP: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 1, 2);
 
-/// A packet from a guest that has passed the checks of its source.
-struct Packet<'a> {
-    now: Time,
-    mac: Mac,
-    ip: Ipv4<'a>,
-    /// The whole IPv4 packet, for quoting in ICMP errors.
-    bytes: &'a [u8],
-    frame: &'a Frame<'a>,
+/// Whoever lets a SYN go less far wants to know where it ends. What a guest forwards for others has come fewer hops.
+const PROBE: u8 = 32;
+
+/// A packet from a guest.
+pub(super) struct Packet<'a> {
+    pub now: Time,
+    pub mac: Mac,
+    pub ip: Ip<'a>,
+    pub frame: &'a Frame<'a>,
 }
 
 impl Packet<'_> {
     /// Verify the transport checksum, unless it is known to be right or not computed yet.
-    fn verify(&self, bad: DropReason) -> Result<(), DropReason> {
+    pub fn verify(&self, bad: DropReason) -> Result<(), DropReason> {
         let offload = &self.frame.offload;
         if offload.checksum.is_some() || offload.checksum_valid {
             return Ok(());
         }
-        let pseudo = checksum::pseudo_v4(self.ip.src, self.ip.dst, self.ip.protocol, self.ip.payload.len());
-        if checksum::finish(checksum::add(pseudo, self.ip.payload)) == 0 { Ok(()) } else { Err(bad) }
+        let sum = checksum::add(self.ip.pseudo(), self.ip.payload);
+        if checksum::finish(sum) == 0 { Ok(()) } else { Err(bad) }
+    }
+
+    /// A datagram, its checksum verified where there is one; only IPv4 may do without (RFC 8200 section 8.1).
+    fn udp(&self) -> Result<Udp<'_>, DropReason> {
+        let udp = Udp::parse(self.ip.payload)?;
+        if udp.checksum != 0 || self.ip.src.is_ipv6() {
+            self.verify(DropReason::UdpBadChecksum)?;
+        }
+        Ok(udp)
+    }
+
+    fn ends(&self, our_port: u16, guest_port: u16) -> Ends {
+        Ends {
+            our: SocketAddr::new(self.ip.dst, our_port),
+            guest: SocketAddr::new(self.ip.src, guest_port),
+            mac: self.mac,
+        }
     }
 }
 
@@ -53,58 +76,101 @@ impl<H: Host> UserNet<H> {
         frame: &Frame<'_>,
         out: &mut Outbox,
     ) -> Result<(), DropReason> {
-        let ours = |mac: Mac| mac == self.config.gateway_mac() || mac == Config::mac_of(self.config.dns);
-        if !ours(ethernet.dst) && !ethernet.dst.is_multicast() {
-            return Err(DropReason::NotForUs);
-        }
+        self.check_station(ethernet.dst, self.config.v4.is_some())?;
         let ip = Ipv4::parse(ethernet.payload)?;
         if ip.is_fragment() {
-            return Err(DropReason::Ipv4Fragment);
+            return self.fragment_input(now, ethernet, out);
         }
-        let packet = Packet { now, mac: ethernet.src, ip, bytes: ethernet.payload, frame };
-        if packet.ip.protocol == protocol::UDP && self.service_input(&packet)? {
-            return Ok(());
-        }
-        if !self.config.is_guest(packet.ip.src) {
-            return Err(DropReason::SourceNotInNet);
-        }
-        if ethernet.dst.is_multicast() || self.config.is_broadcast(packet.ip.dst) {
-            return Err(DropReason::MartianDestination);
-        }
-        match packet.ip.protocol {
-            protocol::TCP => self.tcp_input(&packet, out),
-            protocol::UDP => self.udp_input(&packet, out),
-            protocol::ICMP => self.icmp_input(&packet, out),
-            _ => Err(DropReason::UnknownProtocol),
-        }
+        let packet = Packet { now, mac: ethernet.src, ip: (ip, ethernet.payload).into(), frame };
+        self.ip_input(&packet, ethernet.dst, out)
     }
 
-    /// DHCP goes to the service, whatever its source address; true if this was DHCP.
-    fn service_input(&mut self, packet: &Packet<'_>) -> Result<bool, DropReason> {
-        let for_us = self.config.is_broadcast(packet.ip.dst) || packet.ip.dst == self.config.host;
-        let udp = Udp::parse(packet.ip.payload)?;
-        if udp.dst_port != DHCP_PORT || !for_us {
-            return Ok(false);
+    pub(super) fn ipv6_input(
+        &mut self,
+        now: Time,
+        ethernet: &Ethernet<'_>,
+        frame: &Frame<'_>,
+        out: &mut Outbox,
+    ) -> Result<(), DropReason> {
+        self.check_station(ethernet.dst, self.config.v6.is_some())?;
+        let ip = match Ipv6::parse(ethernet.payload) {
+            Err(DropReason::Ipv6Fragment) => return self.fragment_input(now, ethernet, out),
+            parsed => parsed?,
+        };
+        let packet = Packet { now, mac: ethernet.src, ip: (ip, ethernet.payload).into(), frame };
+        if packet.ip.protocol == icmpv6::PROTOCOL && self.ndp_input(&packet, out)? {
+            return Ok(());
         }
-        if udp.checksum != 0 {
-            packet.verify(DropReason::UdpBadChecksum)?;
+        self.ip_input(&packet, ethernet.dst, out)
+    }
+
+    /// A fragment waits for the others, or completes a packet, which then takes the ordinary way. Neighbour discovery is
+    /// not looked for in it (RFC 6980).
+    fn fragment_input(
+        &mut self,
+        now: Time,
+        ethernet: &Ethernet<'_>,
+        out: &mut Outbox,
+    ) -> Result<(), DropReason> {
+        let fragment = Fragment::parse(ethernet.payload)?.ok_or(DropReason::FragmentMalformed)?;
+        if !self.config.is_guest(fragment.key.src) {
+            return Err(DropReason::SourceNotInNet);
         }
-        self.push_service(ServiceMessage {
-            mac: packet.mac,
-            src: SocketAddrV4::new(packet.ip.src, udp.src_port),
-            dst: SocketAddrV4::new(packet.ip.dst, udp.dst_port),
-            payload: udp.payload.to_vec(),
-        })?;
-        Ok(true)
+        let whole = self.reassembly.input(now, ethernet.src, &fragment, &mut self.drops)?;
+        let Some(whole) = whole else { return Ok(()) };
+        let ip: Ip<'_> = if fragment.key.src.is_ipv4() {
+            (Ipv4::parse(&whole)?, &whole[..]).into()
+        } else {
+            (Ipv6::parse(&whole)?, &whole[..]).into()
+        };
+        // Who sends fragments does not mind if others make some.
+        let ip = Ip { dont_fragment: false, ..ip };
+        let packet = Packet { now, mac: ethernet.src, ip, frame: &Frame::plain(&[]) };
+        self.ip_input(&packet, ethernet.dst, out)
+    }
+
+    /// Is the frame for one of our stations, or for all?
+    fn check_station(&self, dst: Mac, family_is_on: bool) -> Result<(), DropReason> {
+        let config = &self.config;
+        let plans = config.v4.iter().chain(&config.v6);
+        let mut ours = plans.flat_map(|plan| [plan.host, plan.dns]).chain(config.services.iter().copied());
+        if !family_is_on {
+            return Err(DropReason::UnknownEthertype);
+        }
+        if dst.is_multicast() || ours.any(|addr| dst == Config::mac_of(addr)) {
+            return Ok(());
+        }
+        Err(DropReason::NotForUs)
+    }
+
+    fn ip_input(&mut self, packet: &Packet<'_>, station: Mac, out: &mut Outbox) -> Result<(), DropReason> {
+        let ip = &packet.ip;
+        if ip.protocol == protocol::UDP && self.dhcp_input(packet)? {
+            return Ok(());
+        }
+        if !self.config.is_guest(ip.src) {
+            return Err(DropReason::SourceNotInNet);
+        }
+        if station.is_multicast() || ip.dst.is_multicast() || self.config.is_broadcast(ip.dst) {
+            return Err(DropReason::MartianDestination);
+        }
+        match ip.protocol {
+            protocol::TCP => self.tcp_input(packet, out),
+            protocol::UDP => self.udp_input(packet, out),
+            protocol::ICMP if ip.src.is_ipv4() => self.icmp_input(packet, out),
+            icmpv6::PROTOCOL if ip.src.is_ipv6() => self.icmpv6_input(packet, out),
+            _ => {
+                self.answer_error(DropReason::UnknownProtocol, &packet.ends(0, 0), ip.packet, out);
+                Err(DropReason::UnknownProtocol)
+            }
+        }
     }
 
     fn tcp_input(&mut self, packet: &Packet<'_>, out: &mut Outbox) -> Result<(), DropReason> {
         let seg = Tcp::parse(packet.ip.payload)?;
         packet.verify(DropReason::TcpBadChecksum)?;
-        let our = SocketAddrV4::new(packet.ip.dst, seg.dst_port);
-        let guest = SocketAddrV4::new(packet.ip.src, seg.src_port);
-        let ends = Ends { our, guest, mac: packet.mac };
-        let key = Key { protocol: protocol::TCP, guest, our };
+        let ends = packet.ends(seg.dst_port, seg.src_port);
+        let key = Key { protocol: protocol::TCP, guest: ends.guest, our: ends.our };
         let Some(token) = self.flows.find(&key) else {
             return self.tcp_unknown(packet, &seg, key, ends, out);
         };
@@ -132,12 +198,17 @@ impl<H: Host> UserNet<H> {
             tcp::reset_stray(out, &self.config, &ends, seg);
             return Err(DropReason::TcpNoFlow);
         }
+        if let Some(service) = self.services.find(&key) {
+            return self.service_syn(packet, service, key, ends, out);
+        }
         let target = self.config.target(key.our, self.resolvers.first().copied());
         let opened = target.and_then(|to| self.tcp_open(packet, seg, key, ends, to, out));
-        if let Err(reason) = opened
-            && answers_with_reset(reason)
-        {
-            tcp::refuse(out, &self.config, &ends, seg.seq.wrapping_add(1));
+        match opened {
+            Err(reason) if answers_with_reset(reason) => {
+                tcp::refuse(out, &self.config, &ends, seg.seq.wrapping_add(1));
+            }
+            Err(reason) => self.answer_error(reason, &ends, packet.ip.packet, out),
+            Ok(()) => {}
         }
         opened
     }
@@ -151,25 +222,30 @@ impl<H: Host> UserNet<H> {
         target: SocketAddr,
         out: &mut Outbox,
     ) -> Result<(), DropReason> {
-        self.learn(packet.now, *key.guest.ip(), packet.mac, out);
+        self.learn(packet.now, key.guest.ip(), packet.mac, out);
         let token = self.flows.vacancy().ok_or(DropReason::FlowTableFull)?;
-        let socket = match self.host.tcp_connect(token, target) {
-            Ok(socket) => socket,
-            Err(error) => {
-                let reason = reason_of(&error);
-                if !answers_with_reset(reason) {
-                    self.answer_error(reason, &ends, packet.bytes, out);
-                }
-                return Err(reason);
-            }
-        };
-        let iss = self.initial_sequence(&key, packet.now);
-        let flow = TcpFlow::from_guest(socket, ends, seg, self.config.mtu, iss, packet.now);
-        self.flows.insert(key, Flow::Tcp(flow));
-        self.half_open_begins(packet.now, token, out);
-        // On the loopback the connect has ended by now; elsewhere this arms the timer.
-        self.host_event(packet.now, token, crate::Readiness::default(), out);
+        let hops = Some(packet.ip.hops).filter(|&hops| hops < PROBE);
+        let socket = self.host.tcp_connect(token, target, hops).map_err(|error| reason_of(&error))?;
+        self.tcp_begin(packet.now, key, (token, socket), ends, seg, out);
         Ok(())
+    }
+
+    /// A guest's connection begins to open: its host socket, registered under `token`, is connecting or connected.
+    pub(super) fn tcp_begin(
+        &mut self,
+        now: Time,
+        key: Key,
+        (token, socket): (Token, H::Tcp),
+        ends: Ends,
+        syn: &Tcp<'_>,
+        out: &mut Outbox,
+    ) {
+        let start = self.initial_sequence(&key, now);
+        let flow = TcpFlow::from_guest(socket, ends, syn, &self.config, start, now);
+        self.flows.insert(key, Flow::Tcp(flow));
+        self.half_open_begins(now, token, out);
+        // On the loopback the connect has ended by now; elsewhere this arms the timer.
+        self.host_event(now, token, crate::Readiness::default(), out);
     }
 
     /// RFC 6528: a keyed hash of the ends plus a clock of four microseconds; another part of the hash for timestamps.
@@ -178,103 +254,117 @@ impl<H: Host> UserNet<H> {
         tcp::Start { iss: (hash as u32).wrapping_add((now.0 / 4) as u32), clock: (hash >> 32) as u32 }
     }
 
-    /// The host could not connect: tell the guest as the kernel told us.
-    pub(super) fn connect_failed(&mut self, token: Token, error: &io::Error, out: &mut Outbox) {
-        let Some(Flow::Tcp(flow)) = self.flows.get(token) else { return };
-        let (ends, ack) = (flow.ends, flow.syn_ack_number());
-        let reason = reason_of(error);
-        self.drops.count(reason);
-        if answers_with_reset(reason) {
-            tcp::refuse(out, &self.config, &ends, ack);
-        } else {
-            let quote = emit::quote_syn(&ends, ack.wrapping_sub(1));
-            self.answer_error(reason, &ends, &quote, out);
-        }
-        self.end_tcp(token, Verdict::Close);
-    }
-
-    /// An ICMP error about `original`, where one says more than silence.
-    fn answer_error(&mut self, reason: DropReason, ends: &Ends, original: &[u8], out: &mut Outbox) {
-        let code = match reason {
-            DropReason::HostUnreachable => code::HOST,
-            DropReason::Restricted | DropReason::HostLoopbackForbidden | DropReason::PingForbidden => {
-                code::ADMIN_PROHIBITED
-            }
-            DropReason::NoResolver | DropReason::UnknownService | DropReason::HostRefused => code::PORT,
-            _ => return,
-        };
-        emit::icmp_unreachable(out, &self.config, *ends.guest.ip(), ends.mac, code, original);
-    }
-
     fn udp_input(&mut self, packet: &Packet<'_>, out: &mut Outbox) -> Result<(), DropReason> {
-        let udp = Udp::parse(packet.ip.payload)?;
-        if udp.checksum != 0 {
-            packet.verify(DropReason::UdpBadChecksum)?;
+        let udp = packet.udp()?;
+        let ends = packet.ends(udp.dst_port, udp.src_port);
+        let key = Key { protocol: protocol::UDP, guest: ends.guest, our: ends.our };
+        if self.services.find(&key).is_some() {
+            self.learn(packet.now, packet.ip.src, packet.mac, out);
+            return self.push_service(&ends, udp.payload);
         }
-        let our = SocketAddrV4::new(packet.ip.dst, udp.dst_port);
-        let guest = SocketAddrV4::new(packet.ip.src, udp.src_port);
         let segment = packet.frame.offload.gso.map(|gso| gso.size);
-        self.datagram_out(packet, protocol::UDP, our, guest, udp.payload, segment, out)
+        self.datagram_out(packet, protocol::UDP, &ends, udp.payload, segment, out)
+    }
+
+    /// DHCP goes to the service, whatever its source address; true if this was DHCP.
+    fn dhcp_input(&mut self, packet: &Packet<'_>) -> Result<bool, DropReason> {
+        let dst = packet.ip.dst;
+        let (port, group) = match dst {
+            IpAddr::V4(_) => (DHCP_PORT, self.config.is_broadcast(dst)),
+            IpAddr::V6(_) => (DHCPV6_PORT, dst == IpAddr::V6(DHCPV6_GROUP)),
+        };
+        if Udp::parse(packet.ip.payload)?.dst_port != port || !(group || self.config.is_host(dst)) {
+            return Ok(false);
+        }
+        let udp = packet.udp()?;
+        self.push_service(&packet.ends(udp.dst_port, udp.src_port), udp.payload)?;
+        Ok(true)
     }
 
     fn icmp_input(&mut self, packet: &Packet<'_>, out: &mut Outbox) -> Result<(), DropReason> {
         let icmp = Icmp::parse(packet.ip.payload)?;
-        if icmp.kind != icmpv4::kind::ECHO_REQUEST {
-            return Err(DropReason::UnknownService);
+        match icmp.kind {
+            icmpv4::kind::ECHO_REQUEST => {}
+            icmpv4::kind::ECHO_REPLY => return self.pong(packet, icmp.ident, icmp.seq),
+            _ => return Err(DropReason::UnknownService),
         }
-        let guest = SocketAddrV4::new(packet.ip.src, icmp.ident);
-        let our = SocketAddrV4::new(packet.ip.dst, 0);
-        if self.config.is_ours(packet.ip.dst) {
-            if ipv4::HEADER_LEN + packet.ip.payload.len() > usize::from(self.config.mtu) {
-                return Err(DropReason::TooBigForGuest);
-            }
-            let ends = Ends { our, guest, mac: packet.mac };
-            let reply = icmpv4::kind::ECHO_REPLY;
-            emit::icmp_echo(out, &self.config, &ends, reply, icmp.ident, icmp.seq, icmp.payload);
-            return Ok(());
-        }
-        self.datagram_out(packet, protocol::ICMP, our, guest, packet.ip.payload, None, out)
+        let echo = Echo { reply: true, ident: icmp.ident, seq: icmp.seq, payload: icmp.payload };
+        self.echo_input(packet, protocol::ICMP, &echo, out)
     }
 
-    #[allow(clippy::too_many_arguments)] // a datagram is just that many things
+    fn icmpv6_input(&mut self, packet: &Packet<'_>, out: &mut Outbox) -> Result<(), DropReason> {
+        let (IpAddr::V6(src), IpAddr::V6(dst)) = (packet.ip.src, packet.ip.dst) else {
+            return Err(DropReason::UnknownProtocol);
+        };
+        let icmp = Icmpv6::parse(src, dst, packet.ip.payload)?;
+        match icmp.kind {
+            icmpv6::kind::ECHO_REQUEST => {}
+            icmpv6::kind::ECHO_REPLY => return self.pong(packet, icmp.ident, icmp.seq),
+            _ => return Err(DropReason::UnknownService),
+        }
+        let echo = Echo { reply: true, ident: icmp.ident, seq: icmp.seq, payload: icmp.payload };
+        self.echo_input(packet, icmpv6::PROTOCOL, &echo, out)
+    }
+
+    /// An echo request: ours are answered here, others go out. `reply` is what would answer it.
+    fn echo_input(
+        &mut self,
+        packet: &Packet<'_>,
+        protocol: u8,
+        reply: &Echo<'_>,
+        out: &mut Outbox,
+    ) -> Result<(), DropReason> {
+        let ends = packet.ends(0, reply.ident);
+        if !self.config.answers_for(packet.ip.dst) {
+            return self.datagram_out(packet, protocol, &ends, packet.ip.payload, None, out);
+        }
+        let sent = emit::echo(out, &self.config, &ends, reply);
+        self.learn(packet.now, packet.ip.src, packet.mac, out);
+        sent
+    }
+
     fn datagram_out(
         &mut self,
         packet: &Packet<'_>,
         protocol: u8,
-        our: SocketAddrV4,
-        guest: SocketAddrV4,
+        ends: &Ends,
         data: &[u8],
         segment: Option<u16>,
         out: &mut Outbox,
     ) -> Result<(), DropReason> {
-        let ends = datagram::ends(our, guest, packet.mac);
-        let sent = self.datagram_send(packet.now, protocol, &ends, data, segment);
+        let how = Sending { segment, hops: packet.ip.hops, dont_fragment: packet.ip.dont_fragment };
+        let sent = self.datagram_send(packet, protocol, ends, data, how, out);
         if let Err(reason) = sent {
-            self.answer_error(reason, &ends, packet.bytes, out);
+            self.answer_error(reason, ends, packet.ip.packet, out);
         }
-        self.learn(packet.now, *guest.ip(), packet.mac, out);
+        self.learn(packet.now, packet.ip.src, packet.mac, out);
         sent
     }
 
     fn datagram_send(
         &mut self,
-        now: Time,
+        packet: &Packet<'_>,
         protocol: u8,
         ends: &Ends,
         data: &[u8],
-        segment: Option<u16>,
+        how: Sending,
+        out: &mut Outbox,
     ) -> Result<(), DropReason> {
         let exact = Key { protocol, guest: ends.guest, our: ends.our };
         let (token, target) = match self.flows.find(&exact) {
             Some(token) => (token, None),
-            None => self.mapping(now, exact, ends)?,
+            None => self.mapping(packet.now, exact, ends)?,
         };
         let Some(Flow::Datagram(flow)) = self.flows.get(token) else { return Err(DropReason::FlowTableFull) };
         flow.ends.mac = ends.mac;
-        flow.touch(now);
-        let sent = flow.send(&mut self.host, &mut self.forwards, target, data, segment);
+        flow.touch(packet.now);
+        let sent = flow.send(&mut self.host, &mut self.forwards, target, data, how);
         self.flows.arm(token);
-        sent.map_err(|error| reason_of(&error))
+        let reason = sent.map_err(|error| reason_of(&error));
+        if reason == Err(DropReason::TooBigForPath) {
+            self.too_big_for_path(packet, token, out);
+        }
+        reason
     }
 
     /// The mapping for a datagram that belongs to no exact flow: found or made.
@@ -285,16 +375,16 @@ impl<H: Host> UserNet<H> {
         ends: &Ends,
     ) -> Result<(Token, Option<SocketAddr>), DropReason> {
         let target = self.config.target(ends.our, self.resolvers.first().copied())?;
-        let is_dns = exact.protocol == protocol::UDP && *ends.our.ip() == self.config.dns;
+        let is_dns = exact.protocol == protocol::UDP && self.config.is_dns(ends.our.ip());
         let key = if is_dns { exact } else { Key { our: ANY, ..exact } };
         if let Some(token) = self.flows.find(&key) {
             return Ok((token, Some(target)));
         }
         let token = self.flows.vacancy().ok_or(DropReason::FlowTableFull)?;
-        let kind = if key.protocol == protocol::ICMP { DatagramKind::Ping4 } else { kind_for(&target) };
+        let kind = kind_for(key.protocol, &target);
         let socket = self.host.datagram_open(token, kind).map_err(|error| open_reason(kind, &error))?;
         let via = match kind {
-            DatagramKind::Ping4 => Via::Ping(socket),
+            DatagramKind::Ping4 | DatagramKind::Ping6 => Via::Ping(socket),
             _ if is_dns => Via::Dns(socket, target),
             _ => Via::Cone(socket),
         };
@@ -302,53 +392,18 @@ impl<H: Host> UserNet<H> {
         Ok((token, Some(target)))
     }
 
-    pub(super) fn learn(&mut self, now: Time, ip: Ipv4Addr, mac: Mac, out: &mut Outbox) {
-        if self.neighbors.learn(ip, mac) && !self.unresolved.is_empty() {
+    pub(super) fn learn(&mut self, now: Time, ip: IpAddr, mac: Mac, out: &mut Outbox) {
+        if self.neighbors.learn(ip, mac) {
             self.resolved(now, ip, mac, out);
         }
     }
 }
 
-fn kind_for(target: &SocketAddr) -> DatagramKind {
-    if target.is_ipv6() { DatagramKind::Udp6 } else { DatagramKind::Udp4 }
-}
-
-fn open_reason(kind: DatagramKind, error: &io::Error) -> DropReason {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied if kind == DatagramKind::Ping4 => DropReason::PingForbidden,
-        _ => reason_of(error),
+fn kind_for(protocol: u8, target: &SocketAddr) -> DatagramKind {
+    match protocol {
+        protocol::ICMP => DatagramKind::Ping4,
+        icmpv6::PROTOCOL => DatagramKind::Ping6,
+        _ if target.is_ipv6() => DatagramKind::Udp6,
+        _ => DatagramKind::Udp4,
     }
-}
-
-/// Which refusals a TCP client should learn at once, by RST.
-fn answers_with_reset(reason: DropReason) -> bool {
-    use DropReason as R;
-    matches!(
-        reason,
-        R::Restricted
-            | R::HostLoopbackForbidden
-            | R::UnknownService
-            | R::NoResolver
-            | R::HostRefused
-            | R::FlowTableFull
-            | R::DescriptorsExhausted
-    )
-}
-
-/// What a host's error means for the guest.
-fn reason_of(error: &io::Error) -> DropReason {
-    use io::ErrorKind as K;
-    match error.kind() {
-        K::ConnectionRefused | K::ConnectionReset => DropReason::HostRefused,
-        K::NetworkUnreachable | K::HostUnreachable | K::TimedOut => DropReason::HostUnreachable,
-        K::PermissionDenied => DropReason::Restricted,
-        K::WouldBlock => DropReason::QueueFull,
-        _ if is_out_of_descriptors(error) => DropReason::DescriptorsExhausted,
-        _ => DropReason::HostSendFailed,
-    }
-}
-
-fn is_out_of_descriptors(error: &io::Error) -> bool {
-    // EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL (no local port left): std has no stable kinds for these.
-    matches!(error.raw_os_error(), Some(24 | 23 | 105 | 12 | 99))
 }

@@ -191,7 +191,7 @@ fn single_bytes_with_holes_between_them_are_bounded_and_the_flow_recovers() {
 /// Connection number `i` of a guest that keeps `bytes` behind a hole, a multiple of 60,000.
 fn hoard(dialog: &mut Dialog, i: u16, bytes: usize) -> Seg {
     use wirebay_wire::tcp::flags::SYN;
-    let src = std::net::SocketAddrV4::new(*dialog.guest.ip(), 10_000 + i);
+    let src = std::net::SocketAddr::new(dialog.guest.ip(), 10_000 + i);
     let syn = Seg { src, seq: 100, ack: 0, flags: SYN, mss: Some(1460), scale: Some(8), ..dialog.seg() };
     let answer = dialog.world.put(&[syn.frame()]).into_iter().find_map(Packet::seg).unwrap();
     let seg = Seg { seq: 101, ack: answer.end(), flags: ACK, mss: None, scale: None, ..syn };

@@ -5,7 +5,7 @@ use crate::support::fake_host::Connect;
 use crate::support::fake_sockets::Fate;
 use crate::support::frames::{Packet, Seg, v4};
 use crate::support::world::{World, qemu};
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::time::Duration;
 use wirebay_engine::Config;
 use wirebay_wire::DropReason;
@@ -20,7 +20,7 @@ fn world(connect: Connect) -> World {
 }
 
 fn syn(port: u16) -> Seg {
-    let src = SocketAddrV4::new(*v4("10.0.2.15:1").ip(), port);
+    let src = SocketAddr::new(v4("10.0.2.15:1").ip(), port);
     Seg { src, seq: 7, ack: 0, flags: SYN, mss: Some(1460), ..Dialog::open(&Opening::default()).seg() }
 }
 

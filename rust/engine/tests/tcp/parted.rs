@@ -116,7 +116,7 @@ fn the_memory_is_bounded() {
     dialog.world.host.kernel().connect = Connect::AtOnce;
     let mut last = first.clone();
     for port in 10_000..11_024 {
-        let src = std::net::SocketAddrV4::new(*dialog.guest.ip(), port);
+        let src = std::net::SocketAddr::new(dialog.guest.ip(), port);
         let syn =
             Seg { src, flags: SYN, seq: 1, ack: 0, mss: Some(1460), payload: Vec::new(), ..first.clone() };
         let answer = dialog.world.put(&[syn.frame()]).into_iter().find_map(Packet::seg).unwrap();

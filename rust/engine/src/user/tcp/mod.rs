@@ -71,8 +71,6 @@ use std::collections::VecDeque;
 use wirebay_wire::tcp::flags::{ACK, FIN, RST, SYN};
 use wirebay_wire::tcp::{Tcp, TcpRepr};
 
-/// Bytes of TCP and IPv4 header without options: what the MTU leaves is the segment size.
-pub const OVERHEAD: u16 = 40;
 /// What RFC 9293 assumes when a peer does not tell its segment size.
 const DEFAULT_MSS: u16 = 536;
 /// A segment size below this would only be a way to make us work.

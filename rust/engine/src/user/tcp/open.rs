@@ -2,7 +2,7 @@
 
 use super::flags::{PUMP_WANTED, READABLE, SACK, TIMESTAMPS};
 use super::{
-    Cx, DEFAULT_MSS, Ends, LEAST_MSS, OVERHEAD, Start, State, TcpFlow, Verdict, before, policy, reset_stray,
+    Config, Cx, DEFAULT_MSS, Ends, LEAST_MSS, Start, State, TcpFlow, Verdict, before, policy, reset_stray,
 };
 use crate::host::Host;
 use crate::time::Time;
@@ -10,14 +10,21 @@ use crate::user::emit;
 use std::io;
 use wirebay_wire::tcp::flags::{ACK, RST, SYN};
 use wirebay_wire::tcp::{TIMESTAMPS_LEN, Tcp};
-use wirebay_wire::{DropReason, Mac, arp};
+use wirebay_wire::{DropReason, Mac};
 
 impl<S> TcpFlow<S> {
     /// A guest's SYN; the host socket has begun to connect.
-    pub fn from_guest(socket: S, ends: Ends, syn: &Tcp<'_>, mtu: u16, start: Start, now: Time) -> Self {
+    pub fn from_guest(
+        socket: S,
+        ends: Ends,
+        syn: &Tcp<'_>,
+        config: &Config,
+        start: Start,
+        now: Time,
+    ) -> Self {
         let mut flow = TcpFlow::new(socket, ends, State::Connecting, start, now);
         flow.rcv_nxt = syn.seq.wrapping_add(1);
-        flow.learn_options(syn, mtu, now);
+        flow.learn_options(syn, config, now);
         flow
     }
 
@@ -26,8 +33,8 @@ impl<S> TcpFlow<S> {
         TcpFlow::new(socket, ends, State::SynSent, start, now)
     }
 
-    fn learn_options(&mut self, syn: &Tcp<'_>, mtu: u16, now: Time) {
-        self.mss = syn.mss.unwrap_or(DEFAULT_MSS).max(LEAST_MSS).min(mtu - OVERHEAD);
+    fn learn_options(&mut self, syn: &Tcp<'_>, config: &Config, now: Time) {
+        self.mss = syn.mss.unwrap_or(DEFAULT_MSS).max(LEAST_MSS).min(config.mss(self.ends.guest.ip()));
         if let Some(stamps) = syn.timestamps() {
             self.set(TIMESTAMPS);
             self.stamps.begin(stamps.value, now);
@@ -59,7 +66,7 @@ impl<S> TcpFlow<S> {
 
     pub(super) fn send_syn_ack<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>) {
         let mut repr = self.repr(cx.now, self.una, SYN | ACK, u16::MAX);
-        repr.mss = Some(cx.config.mtu - OVERHEAD);
+        repr.mss = Some(cx.config.mss(self.ends.guest.ip()));
         repr.window_scale = (self.our_scale > 0).then_some(policy::WINDOW_SCALE);
         repr.sack_permitted = self.is(SACK);
         emit::tcp_bare(cx.out, cx.config, &self.ends, &repr);
@@ -70,11 +77,10 @@ impl<S> TcpFlow<S> {
     /// Call the guest: SYN, or ARP as long as nobody knows where it lives.
     pub fn call_guest<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>) {
         if self.unresolved() {
-            let guest = *self.ends.guest.ip();
-            return emit::arp(cx.out, arp::REQUEST, cx.config.host, guest, Mac::BROADCAST);
+            return emit::who_has(cx.out, cx.config, self.ends.guest.ip());
         }
         let mut repr = self.repr(cx.now, self.una, SYN, u16::MAX);
-        repr.mss = Some(cx.config.mtu - OVERHEAD);
+        repr.mss = Some(cx.config.mss(self.ends.guest.ip()));
         repr.window_scale = Some(policy::WINDOW_SCALE);
         repr.sack_permitted = true;
         repr.timestamps = Some(self.stamps.stamp(cx.now));
@@ -140,7 +146,7 @@ impl<S> TcpFlow<S> {
             return Verdict::Keep;
         }
         self.rcv_nxt = seg.seq.wrapping_add(1);
-        self.learn_options(seg, cx.config.mtu, cx.now);
+        self.learn_options(seg, cx.config, cx.now);
         self.opened(cx);
         self.acknowledge(cx);
         Verdict::Keep

@@ -8,14 +8,14 @@
 
 use super::board::Board;
 use super::flags::{BLOCKED, HOST_FIN, PUMP_WANTED, READABLE, RECOVERING, SACK, TIMESTAMPS};
-use super::send::{LARGEST, Pumped};
-use super::{Cx, LEAST_MSS, OVERHEAD, State, TcpFlow, before};
+use super::send::Pumped;
+use super::{Cx, LEAST_MSS, State, TcpFlow, before};
 use crate::host::Host;
 use crate::time::Time;
 use crate::user::emit;
-use wirebay_wire::DropReason;
 use wirebay_wire::tcp::flags::{ACK, FIN};
-use wirebay_wire::tcp::{TIMESTAMPS_LEN, Tcp};
+use wirebay_wire::tcp::{HEADER_LEN, TIMESTAMPS_LEN, Tcp};
+use wirebay_wire::{DropReason, ip};
 
 /// Slow start after a timeout is over when this much may be in flight.
 const SLOW_START_END: u32 = 1 << 20;
@@ -112,7 +112,7 @@ impl<S> TcpFlow<S> {
         if room < self.frame_len() {
             return Some(Pumped::Stalled);
         }
-        let len = whole_segments(len.min(LARGEST).min(room as u32), mss);
+        let len = whole_segments(len.min(self.largest()).min(room as u32), mss);
         self.resend(cx, seq, len);
         Some(Pumped::More)
     }
@@ -153,7 +153,8 @@ impl<S> TcpFlow<S> {
     /// the least segment. What is in flight goes out again in smaller segments. True if anything has changed.
     pub fn lower_mss(&mut self, now: Time, seq: u32, mtu: u16) -> bool {
         let options = if self.is(TIMESTAMPS) { TIMESTAMPS_LEN as u16 } else { 0 };
-        let mss = mtu.saturating_sub(OVERHEAD).max(LEAST_MSS) - options;
+        let overhead = (ip::header_len(self.ends.guest.ip()) + HEADER_LEN) as u16;
+        let mss = mtu.saturating_sub(overhead).max(LEAST_MSS) - options;
         let in_flight = !before(seq, self.una) && before(seq, self.max);
         if self.state != State::Open || !in_flight || mss >= self.mss {
             return false;
@@ -193,6 +194,7 @@ pub(super) fn whole_segments(len: u32, mss: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::user::config::qemu_default;
     use crate::user::tcp::{Ends, Start};
     use wirebay_wire::Mac;
     use wirebay_wire::tcp::flags::SYN;
@@ -209,7 +211,8 @@ mod tests {
         let mut header = vec![0; syn.header_len()];
         syn.emit(&mut header);
         let start = Start { iss: 1000, clock: 0 };
-        let mut flow = TcpFlow::from_guest((), ends, &Tcp::parse(&header).unwrap(), 1500, start, Time(0));
+        let mut flow =
+            TcpFlow::from_guest((), ends, &Tcp::parse(&header).unwrap(), &qemu_default(), start, Time(0));
         flow.state = State::Open;
         (flow.nxt, flow.max) = (11_000, 11_000);
         flow

@@ -6,11 +6,12 @@ use super::{Cx, State, TcpFlow, Verdict, before};
 use crate::host::Host;
 use crate::user::emit;
 use std::io;
+use wirebay_wire::ip;
 use wirebay_wire::tcp::flags::{ACK, FIN};
 use wirebay_wire::tcp::{HEADER_LEN, TIMESTAMPS_LEN};
 
-/// The payload of the largest super-segment: what fits one IPv4 packet beside its headers.
-pub(super) const LARGEST: u32 = u16::MAX as u32 - super::OVERHEAD as u32 - TIMESTAMPS_LEN as u32;
+/// The longest packet of a super-segment, headers included, of either family.
+const LONGEST: usize = u16::MAX as usize;
 
 /// How a call of [`TcpFlow::pump`] ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,7 +47,7 @@ impl<S> TcpFlow<S> {
             return Pumped::Stalled;
         }
         let gap = self.board.as_ref().map_or(u32::MAX, |board| board.gap(self.nxt));
-        let whole = whole_segments(space.min(LARGEST).min(room as u32).min(gap), self.mss.into());
+        let whole = whole_segments(space.min(self.largest()).min(room as u32).min(gap), self.mss.into());
         match self.send_from_queue(cx, self.nxt, whole as usize) {
             Ok(0) => self.send_fin(cx),
             Ok(n) => self.sent(cx, n as u32, whole),
@@ -63,9 +64,14 @@ impl<S> TcpFlow<S> {
         self.is(HOST_FIN) && self.nxt == self.max
     }
 
+    /// The payload of the largest super-segment.
+    pub(super) fn largest(&self) -> u32 {
+        (LONGEST - ip::header_len(self.ends.guest.ip()) - HEADER_LEN - TIMESTAMPS_LEN) as u32
+    }
+
     /// Bytes of a frame with one full segment.
     pub(super) fn frame_len(&self) -> usize {
-        emit::L3_LEN + HEADER_LEN + TIMESTAMPS_LEN + usize::from(self.mss)
+        self.ends.l3_len() + HEADER_LEN + TIMESTAMPS_LEN + usize::from(self.mss)
     }
 
     fn space(&self) -> u32 {
