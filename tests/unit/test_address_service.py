@@ -202,4 +202,15 @@ async def test_a_new_lease_is_told_once() -> None:
         request(ALICE, kind=1), request(ALICE), request(ALICE), request6(ALICE), request(BOB, kind=None)
     )
     assert told == [(ALICE, "10.0.2.15"), (ALICE, "fec0::15"), (BOB, "10.0.2.16")]
+    site.now += 90000
+    site.send(request(ALICE), request(BOB))
+    assert told[3:] == [(ALICE, "10.0.2.15")]
+    site.close()
+
+
+async def test_the_first_guest_of_a_small_ipv6_network_gets_what_is_set_aside() -> None:
+    small = replace(PLAN6, net=next(PLAN6.net.subnets(new_prefix=126)))
+    aside = DhcpHost(mac=ALICE, address=IPv6Address("fec0::1"))
+    site = Site(replace(user(), ipv4=None, ipv6=small, dhcp_hosts=(aside,)))
+    assert str(site.service.first_address) == "fec0::1"
     site.close()

@@ -86,7 +86,7 @@ class UserPort(Port):
         await self._start_services()
         self._teardown.add(self._proxied.close)
         for rule in self.options.hostfwd:
-            await self.add_forward(rule)
+            await self._open_forward(rule, self.addresses.first_address)
 
     async def _start_services(self) -> None:
         self.addresses.start(self.channel)
@@ -109,11 +109,16 @@ class UserPort(Port):
     async def add_forward(self, rule: HostForward | str) -> HostForward:
         """Open a forward, given as a `hostfwd=` value or parsed; returns it with the real host port.
 
-        Names are resolved now: that of a guest first among the guests. Raises OptionError for a malformed
-        rule or a guest that cannot be, HostError when the host address cannot be had.
+        A rule that names no guest is for the only one, or for the first to come. Names are resolved now: that
+        of a guest first among the guests. Raises OptionError for a malformed rule, or a guest that cannot be;
+        HostError when the host address cannot be had.
         """
         rule = parse_hostfwd(rule) if isinstance(rule, str) else rule
-        forward = await open_forward(replace(rule, guest_addr=await self._guest_address(rule)))
+        return await self._open_forward(rule, self._only_guest(rule))
+
+    async def _open_forward(self, rule: HostForward, default: Address) -> HostForward:
+        guest = await self._guest_address(rule, default)
+        forward = await open_forward(replace(rule, guest_addr=guest))
         name = f"{self.id}/{endpoint_text(forward.rule)}"
         try:
             await self._hand_over(forward, name)
@@ -169,11 +174,21 @@ class UserPort(Port):
             await self._take_back(name, forward.rule.ports)
         forward.undo()
 
-    async def _guest_address(self, rule: HostForward) -> Address:
+    def _only_guest(self, rule: HostForward) -> Address:
+        """Where a rule without guest leads to. Raises OptionError if it names none and there are several."""
+        guests = list(self.addresses.guests().values())
+        if len(guests) > 1 and rule.guest_addr is None:
+            several = ", ".join(map(str, guests))
+            raise OptionError(
+                f"Invalid host forwarding rule '{rule.text}' (Missing guest address: there are {several})"
+            )
+        return guests[0] if guests else self.addresses.first_address
+
+    async def _guest_address(self, rule: HostForward, default: Address) -> Address:
         """Where a rule leads to. Raises OptionError for an address of a family that the network has not."""
         addr = rule.guest_addr
         if addr is None:
-            return self.addresses.first_address
+            return default
         if isinstance(addr, str):
             known = self.addresses.names().get(addr.lower())
             addr = known[0] if known else await resolve(addr, rule)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ class AddressService:
         self._saving: asyncio.TimerHandle | None = None
         self._was_exhausted = False
         self.on_lease: Callable[[Lease], object] = _tell_nobody
+        self._known: dict[tuple[bytes, Address], float] = {}
         forwards = bool(options.hostfwd)
         self.dhcp = (
             DhcpServer(dhcp_config(options, options.ipv4), has_forwards=forwards) if options.ipv4 else None
@@ -69,6 +71,7 @@ class AddressService:
         """Take up the leases of the file, and serve on `channel`."""
         if self._file:
             self._restore(self._file.read(self._offset()))
+            self._known = self._ends()
         if self.dhcp:
             channel.register(None, SERVER_PORT, self._watched(dhcp_handler(self.dhcp, self._clock)))
         if self.dhcp6:
@@ -91,7 +94,15 @@ class AddressService:
         if self._options.ipv4:
             return self._options.ipv4.dhcpstart
         assert self.dhcp6, "a network has one family at least"
-        return self.dhcp6.config.pool()[0]
+        config = self.dhcp6.config
+        return [*config.pool(), *config.reserved.values()][0]
+
+    def guests(self) -> dict[bytes, Address]:
+        """An address of every guest that has one, by MAC address; IPv4 before IPv6."""
+        found: dict[bytes, Address] = {}
+        for lease in self.leases:  # those of IPv4 come first
+            found.setdefault(lease.mac, lease.address)
+        return found
 
     @property
     def leases(self) -> tuple[Lease, ...]:
@@ -131,20 +142,25 @@ class AddressService:
 
         def handle(datagram: Datagram) -> list[Datagram]:
             before = self._revision()
-            known = {(lease.mac, lease.address) for lease in self.leases}
             answers = list(handler(datagram))
             if self._revision() != before:
                 self._save_soon()
-                self._tell_leases(known)
+                self._tell_leases()
             self._tell_exhaustion()
             return answers
 
         return handle
 
-    def _tell_leases(self, known: set[tuple[bytes, Address]]) -> None:
+    def _tell_leases(self) -> None:
+        now, ended = self._clock(), -math.inf
+        before, self._known = self._known, self._ends()
         for lease in self.leases:
-            if (lease.mac, lease.address) not in known:
+            if before.get((lease.mac, lease.address), ended) <= now:
                 self.on_lease(lease)
+
+    def _ends(self) -> dict[tuple[bytes, Address], float]:
+        """When the leases of which clients end."""
+        return {(binding.client, binding.address): binding.until for binding in self._bindings()}
 
     def _revision(self) -> int:
         return sum(server.leases.revision for server in (self.dhcp, self.dhcp6) if server)

@@ -57,7 +57,7 @@ __all__ = ["SERVER_PORT6", "Dhcp6Config", "Dhcp6Server", "dhcp6_handler"]
 
 SERVER_PORT6 = 547
 ALL_SERVERS = IPv6Address("ff02::1:2")
-HOST_MAC = bytes.fromhex("525600000002")  # of the host's address, as the worker has it
+HOST_MAC = bytes.fromhex("525600000002")  # of the host in QEMU's default network
 SERVER_ID = b"\0\3\0\1" + HOST_MAC  # DUID-LL, RFC 8415 section 11.4
 BEST = b"\xff"  # so that no client waits for a better server
 

@@ -95,6 +95,8 @@ drop_reasons! {
     TcpOutOfWindow => "tcp_out_of_window", "The TCP segment lies outside the window.";
     TcpOutOfOrder => "tcp_out_of_order", "The TCP segment arrived before one that precedes it, and there was no room to keep it.";
     TcpDuplicate => "tcp_duplicate", "The TCP segment carries only what was received before.";
+    TcpOldTimestamp => "tcp_old_timestamp", "The TCP segment is one of long ago, by its timestamp.";
+    TcpGaveWay => "tcp_gave_way", "Too many TCP connections are being opened at once; the oldest of them gave way.";
     TcpBacklogFull => "tcp_backlog_full", "The host's sockets do not take what guests send; too much of it waits already.";
     HostSendFailed => "host_send_failed", "The host's socket did not take the data.";
     PortWriteFailed => "port_write_failed", "The port's descriptor did not take the frame.";

@@ -10,7 +10,7 @@ use wirebay_wire::ethernet::{self, Ethernet};
 use wirebay_wire::icmpv4::{self, Icmp};
 use wirebay_wire::ipv4::{self, Ipv4, Ipv4Repr};
 use wirebay_wire::ipv6::{self, Ipv6, Ipv6Repr};
-use wirebay_wire::tcp::{Tcp, TcpRepr, flags};
+use wirebay_wire::tcp::{SackBlocks, Tcp, TcpRepr, Timestamps, flags};
 use wirebay_wire::udp::{self, Udp, UdpRepr};
 use wirebay_wire::vnet;
 use wirebay_wire::{Gso, GsoKind, Mac, Offload, PartialChecksum};
@@ -34,10 +34,30 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn syn()(ports: (u16, u16), seq: u32, ack: u32, more in any::<u8>(), window: u16,
-             mss in option::of(any::<u16>()), window_scale in option::of(0_u8..=14)) -> TcpRepr {
+    fn plain()(ports: (u16, u16), seq: u32, ack: u32, window: u16,
+               timestamps in option::of(any::<(u32, u32)>())) -> TcpRepr {
+        let timestamps = timestamps.map(|(value, echo)| Timestamps { value, echo });
+        TcpRepr { src_port: ports.0, dst_port: ports.1, seq, ack, window, timestamps, ..TcpRepr::default() }
+    }
+}
+
+prop_compose! {
+    fn syn()(repr in plain(), more in any::<u8>(), mss in option::of(any::<u16>()),
+             window_scale in option::of(0_u8..=14), sack_permitted: bool) -> TcpRepr {
         let flags = (more | flags::SYN) & !(flags::FIN | flags::RST);
-        TcpRepr { src_port: ports.0, dst_port: ports.1, seq, ack, flags, window, mss, window_scale }
+        TcpRepr { flags, mss, window_scale, sack_permitted, ..repr }
+    }
+}
+
+prop_compose! {
+    fn later()(repr in plain(), more in any::<u8>(), blocks in vec(any::<(u32, u32)>(), 0..=4)) -> TcpRepr {
+        let flags = (more | flags::ACK) & !flags::SYN;
+        let mut sack = SackBlocks::default();
+        for (start, end) in blocks {
+            sack.push(start, end);
+        }
+        sack.truncate(if repr.timestamps.is_some() { 3 } else { 4 });
+        TcpRepr { flags, sack, ..repr }
     }
 }
 
@@ -105,12 +125,16 @@ proptest! {
     }
 
     #[test]
-    fn tcp(repr in syn(), payload in payload()) {
+    fn tcp(repr in prop_oneof![syn(), later()], payload in payload()) {
         let mut buf = buffer(repr.header_len(), &payload);
         repr.emit(&mut buf);
         let tcp = Tcp::parse(&buf).unwrap();
         let Tcp { src_port, dst_port, seq, ack, flags, window, mss, window_scale, .. } = tcp;
-        prop_assert_eq!(TcpRepr { src_port, dst_port, seq, ack, flags, window, mss, window_scale }, repr);
+        let Tcp { sack_permitted, sack, timestamps, .. } = tcp;
+        let read = TcpRepr {
+            src_port, dst_port, seq, ack, flags, window, mss, window_scale, sack_permitted, sack, timestamps,
+        };
+        prop_assert_eq!(read, repr);
         prop_assert_eq!((tcp.header_len % 4, tcp.header_len, tcp.urgent), (0, repr.header_len(), 0));
         prop_assert_eq!(tcp.payload, payload);
         prop_assert_eq!(&buf[16..18], [0, 0]);

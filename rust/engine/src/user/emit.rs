@@ -327,9 +327,7 @@ pub fn quote_syn(ends: &Ends, seq: u32) -> Vec<u8> {
         seq,
         ack: 0,
         flags: tcp::flags::SYN,
-        window: 0,
-        mss: None,
-        window_scale: None,
+        ..TcpRepr::default()
     };
     segment.emit(&mut packet[len..]);
     packet

@@ -19,6 +19,7 @@ mod datagram;
 mod emit;
 mod flows;
 mod forwards;
+mod half_open;
 mod inbound;
 mod neighbors;
 mod outbound;
@@ -38,11 +39,13 @@ use crate::outbox::Outbox;
 use crate::table::Token;
 use crate::time::Time;
 use flows::{Flow, Flows};
+use half_open::HalfOpen;
 use neighbors::Neighbors;
 use router::Router;
 use services::Services;
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use tcp::parted::Parted;
 use tcp::send::Pumped;
 use tcp::{Cx, TcpFlow, Verdict, flags};
 use wirebay_wire::arp::{self, Arp};
@@ -70,6 +73,8 @@ pub struct UserNet<H: Host> {
     unresolved: Vec<Token>,
     services: Services,
     router: Router,
+    half_open: HalfOpen,
+    parted: Parted,
     /// Frames and datagrams this network dropped.
     pub drops: Drops,
 }
@@ -80,6 +85,8 @@ impl<H: Host> UserNet<H> {
         UserNet {
             flows: Flows::new(config.max_flows, secret),
             router: Router::new(&config),
+            half_open: HalfOpen::new(config.max_flows),
+            parted: Parted::default(),
             config,
             host,
             forwards: Forwards::default(),
@@ -268,9 +275,16 @@ impl<H: Host> UserNet<H> {
             drops: &mut self.drops,
             budget: &mut self.budget,
         };
+        let was_half_open = flow.is_half_open();
         let verdict = call(flow, &mut cx);
+        if verdict == Verdict::Close {
+            self.parted.remember(flow.parting(now));
+        }
         if verdict != Verdict::Keep {
             return self.end_tcp(token, verdict);
+        }
+        if was_half_open && !flow.is_half_open() {
+            self.half_open.leave();
         }
         flow.schedule(now);
         if flow.is(flags::PUMP_WANTED) && !flow.is(flags::PUMP_QUEUED) {
@@ -283,6 +297,9 @@ impl<H: Host> UserNet<H> {
     fn end_tcp(&mut self, token: Token, verdict: Verdict) {
         if let Some(Flow::Tcp(flow)) = self.flows.remove(token) {
             self.budget += flow.held();
+            if flow.is_half_open() {
+                self.half_open.leave();
+            }
             if verdict == Verdict::Abort {
                 self.host.tcp_abort(flow.socket);
             }

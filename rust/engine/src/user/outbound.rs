@@ -157,6 +157,9 @@ impl<H: Host> UserNet<H> {
     ) -> Result<(), DropReason> {
         use tcp::wire_flags::{ACK, FIN, RST, SYN};
         if seg.flags & (SYN | ACK | RST | FIN) != SYN {
+            if self.parted.answer(packet.now, out, &self.config, &ends, seg) {
+                return Err(DropReason::TcpDuplicate);
+            }
             tcp::reset_stray(out, &self.config, &ends, seg);
             return Err(DropReason::TcpNoFlow);
         }
@@ -194,17 +197,32 @@ impl<H: Host> UserNet<H> {
                 return Err(reason);
             }
         };
-        let iss = self.initial_sequence(&key, packet.now);
-        let flow = TcpFlow::from_guest(socket, ends, seg, &self.config, iss, packet.now);
-        self.flows.insert(key, Flow::Tcp(flow));
-        // On the loopback the connect has ended by now; elsewhere this arms the timer.
-        self.host_event(packet.now, token, crate::Readiness::default(), out);
+        self.tcp_begin(packet.now, key, (token, socket), ends, seg, out);
         Ok(())
     }
 
-    /// RFC 6528: a keyed hash of the ends plus a clock of four microseconds.
-    pub(super) fn initial_sequence(&self, key: &Key, now: Time) -> u32 {
-        (self.secret.hash(key) as u32).wrapping_add((now.0 / 4) as u32)
+    /// A guest's connection begins to open: its host socket, registered under `token`, is connecting or connected.
+    pub(super) fn tcp_begin(
+        &mut self,
+        now: Time,
+        key: Key,
+        (token, socket): (Token, H::Tcp),
+        ends: Ends,
+        syn: &Tcp<'_>,
+        out: &mut Outbox,
+    ) {
+        let start = self.initial_sequence(&key, now);
+        let flow = TcpFlow::from_guest(socket, ends, syn, &self.config, start, now);
+        self.flows.insert(key, Flow::Tcp(flow));
+        self.half_open_begins(now, token, out);
+        // On the loopback the connect has ended by now; elsewhere this arms the timer.
+        self.host_event(now, token, crate::Readiness::default(), out);
+    }
+
+    /// RFC 6528: a keyed hash of the ends plus a clock of four microseconds; another part of the hash for timestamps.
+    pub(super) fn initial_sequence(&self, key: &Key, now: Time) -> tcp::Start {
+        let hash = self.secret.hash(key);
+        tcp::Start { iss: (hash as u32).wrapping_add((now.0 / 4) as u32), clock: (hash >> 32) as u32 }
     }
 
     /// The host could not connect: tell the guest as the kernel told us.

@@ -40,6 +40,17 @@ fn nothing_was_opened(world: &World) -> bool {
 }
 
 #[test]
+fn an_error_is_no_longer_than_the_mtu() {
+    for mtu in [68, 100, 575, 1500] {
+        let mut world = World::new(Config { restrict: true, mtu, ..qemu() });
+        // The world checks the length of everything that is sent.
+        let answers = world.put(&[udp_frame(v4(GUEST_END), v4("192.0.2.1:80"), &[7; 1400])]);
+        let [Packet::Icmp { payload, .. }] = &answers[..] else { panic!("{answers:?}") };
+        assert_eq!(payload.len(), usize::from(mtu.min(576)) - 28);
+    }
+}
+
+#[test]
 fn a_restricted_network_lets_nothing_out_and_says_so() {
     let mut world = restricted();
     for to in ["192.0.2.1:80", "10.0.2.2:80", "10.0.2.3:53"] {

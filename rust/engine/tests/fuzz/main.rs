@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use support::frames::{GATEWAY_MAC, GATEWAY6_MAC};
 use support::frames::{
-    GUEST, GUEST_MAC, GUEST6, HOST, HOST6, Seg, arp_frame, ip_frame, ping_frame, udp_frame, v4,
+    GUEST, GUEST_MAC, GUEST6, HOST, HOST6, Options, Seg, arp_frame, ip_frame, ping_frame, udp_frame, v4,
 };
 use support::rng::Rng;
 use support::world::dual;
@@ -21,6 +21,7 @@ use wirebay_engine::{
 use wirebay_wire::frame::{Gso, GsoKind, PartialChecksum};
 use wirebay_wire::ipv4::protocol;
 use wirebay_wire::tcp::flags::{ACK, FIN, PSH, RST, SYN};
+use wirebay_wire::tcp::{SackBlocks, Timestamps};
 use wirebay_wire::{Frame, Offload, checksum, icmpv6, ndp};
 
 const MAX_FLOWS: usize = 200;
@@ -227,10 +228,21 @@ fn corpus(rng: &mut Rng) -> Vec<u8> {
             window: rng.next() as u16,
             mss: (flags & SYN != 0).then_some(1460),
             scale: (flags & SYN != 0).then_some(7),
+            options: options(rng),
             payload,
         }
         .frame(),
     }
+}
+
+fn options(rng: &mut Rng) -> Options {
+    let mut sack = SackBlocks::default();
+    for _ in 0..rng.below(8).saturating_sub(4) {
+        sack.push(rng.next() as u32, rng.next() as u32);
+    }
+    let timestamps =
+        rng.per_mille(700).then(|| Timestamps { value: rng.below(1000) as u32, echo: rng.next() as u32 });
+    Options { sack_permitted: rng.per_mille(700), sack, timestamps }
 }
 
 trait IntoAddr {
