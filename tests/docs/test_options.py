@@ -16,7 +16,7 @@ from wirebay.options.reader import OldReader
 from wirebay.options.user import read_user
 
 DOCS = ROOT / "docs"
-COMMANDS = ("ns", "qemu", "serve", "doctor")
+COMMANDS = ("ns", "qemu", "serve", "ctl", "doctor")
 # An option begins its line, or follows another one there.
 OPTION = re.compile(r"(?:^  |, )(--?[a-z][a-z-]*)", re.MULTILINE)
 NETDEVS: dict[str, type] = {

@@ -24,6 +24,8 @@ from wirebay.ports.forwards import (
     open_forward,
     resolve,
 )
+from wirebay.ports.guest_forwards import GuestForwards
+from wirebay.ports.guests import PAYLOAD, PING_TIMEOUT, Guests, Pong
 from wirebay.ports.proxied import ProxiedForwards
 from wirebay.ports.user_services import UserServices
 from wirebay.services.address_service import AddressService, search_domains
@@ -47,6 +49,7 @@ class UserPort(Port):
         super().__init__(network, options)
         self.options = options
         self.addresses = AddressService(options)
+        self._guests = Guests(self, self.addresses)
         self._forwards: dict[str, OpenForward] = {}
         self._proxied = ProxiedForwards(self._call_worker, self.id)
 
@@ -69,9 +72,11 @@ class UserPort(Port):
         return channel | self.addresses.drops() | self._services.drops() | proxied
 
     def on_event(self, event: dict[str, Any]) -> None:
-        """A guest connects to a service."""
+        """A guest connects to a service, or answers a ping."""
         if event["event"] == "service_connect":
             self._services.tcp.on_event(event)
+        elif event["event"] == "pong":
+            self._guests.on_pong(event)
 
     async def open(self) -> None:
         """Start the network with its services. Raises HostError when a forward's address cannot be had."""
@@ -131,6 +136,11 @@ class UserPort(Port):
         self.addresses.expect_forwards()
         self._teardown.add(forward.undo)
         return forward.rule
+
+    @property
+    def guest_forwards(self) -> GuestForwards:
+        """The guestfwd rules, which can be opened and closed while the network runs."""
+        return self._services.guest_forwards
 
     async def _hand_over(self, forward: OpenForward, name: str) -> None:
         """Give the sockets of a forward to the worker, all or none."""
@@ -197,6 +207,17 @@ class UserPort(Port):
                 f"Invalid host forwarding rule '{rule.text}' (the network has no IPv{addr.version})"
             )
         return addr
+
+    async def ping(
+        self, address: str | None = None, *, within: float = PING_TIMEOUT, size: int = PAYLOAD
+    ) -> Pong:
+        """Ping a guest from the network's host address, with `size` bytes.
+
+        Without `address` the one guest with a lease is meant; without any lease, the first address that a
+        guest would get. Raises OptionError for a wrong address, or none where several guests have a lease;
+        NoAnswerError (a HostError) when no answer comes `within` so many seconds.
+        """
+        return await self._guests.ping(address, within, size)
 
 
 def worker_name(name: str, number: int) -> str:
