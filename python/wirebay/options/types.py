@@ -37,7 +37,7 @@ class HostForward:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CommandTarget:
-    """A command of the shell, run once for each connection with the connection as its input and output."""
+    """A command, in words as a shell splits them; run for each connection, which is its input and output."""
 
     command: str
 
