@@ -22,6 +22,7 @@ OPTION = re.compile(r"(?:^  |, )(--?[a-z][a-z-]*)", re.MULTILINE)
 NETDEVS: dict[str, type] = {
     "stream": types.StreamOptions,
     "tap": types.TapOptions,
+    "vhost-user": types.VhostUserOptions,
     "hubport": types.HubportOptions,
 }
 ADDRESSES: tuple[type, ...] = (types.UnixAddr, types.InetAddr, types.FdAddr)
