@@ -12,9 +12,10 @@ use serde_json::{Map, Value, json};
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use wirebay_engine::Hub;
+use wirebay_engine::user::Ping;
 
 /// Commands taken for one wake-up.
 const COMMANDS: usize = 64;
@@ -38,7 +39,8 @@ pub struct Control {
     waiting: VecDeque<Vec<u8>>,
 }
 
-type Outcome = Result<Value, Refusal>;
+/// What comes of a command.
+pub type Outcome = Result<Value, Refusal>;
 
 impl Control {
     /// Over a connected `SOCK_SEQPACKET` socket.
@@ -129,11 +131,23 @@ impl Control {
     /// Tell Python what ports have done by themselves.
     pub fn report(&mut self, incidents: &mut Vec<Incident>) {
         for incident in incidents.drain(..) {
-            let (event, port, reason) = match incident {
-                Incident::StreamClosed(port, reason) => ("stream_closed", port, reason),
-                Incident::PortFailed(port, reason) => ("port_failed", port, reason),
-            };
-            self.send(&json!({"event": event, "port": port, "reason": reason}));
+            self.send(&match incident {
+                Incident::StreamClosed(port, reason) => {
+                    json!({"event": "stream_closed", "port": port, "reason": reason})
+                }
+                Incident::PortFailed(port, reason) => {
+                    json!({"event": "port_failed", "port": port, "reason": reason})
+                }
+                Incident::ServiceConnect { port, service, call } => json!({
+                    "event": "service_connect", "port": port, "service": service,
+                    "connection": call.connection,
+                    "client": call.client.ip(), "client_port": call.client.port(),
+                }),
+                Incident::Pong(port, pong) => json!({
+                    "event": "pong", "port": port, "addr": pong.addr,
+                    "ident": pong.ident, "seq": pong.seq, "ttl": pong.hops,
+                }),
+            });
         }
     }
 }
@@ -158,14 +172,35 @@ impl Plane {
                 Ok(json!({}))
             }
             Command::ForwardAdd { port, forward, proto, guest, guest_port } => {
-                let guest = SocketAddrV4::new(guest, guest_port);
-                self.user(&port)?.add_forward(forward, proto, guest, one_fd(fds)?)?;
-                Ok(json!({}))
+                let guest = SocketAddr::new(guest, guest_port);
+                self.user(&port)?.add_forward(forward, proto, guest, one_fd(fds)?)
             }
-            Command::ForwardRemove { port, forward } => {
-                self.user(&port)?.remove_forward(&forward)?;
-                Ok(json!({}))
+            Command::ForwardRemove { port, forward } => self.user(&port)?.remove_forward(&forward),
+            Command::ForwardAccept { port, guest, guest_port, client, client_port } => {
+                let ends = (SocketAddr::new(guest, guest_port), SocketAddr::new(client, client_port));
+                let now = self.now;
+                self.user(&port)?.bring(now, ends, one_fd(fds)?)
             }
+            Command::ServiceAdd { port, service, proto, addr, service_port } => {
+                let at = SocketAddr::new(addr, service_port);
+                self.user(&port)?.add_service(service, proto, at)
+            }
+            Command::ServiceRemove { port, service } => self.user(&port)?.remove_service(&service),
+            Command::ServiceAttach { port, connection } => {
+                let now = self.now;
+                self.user(&port)?.attach(now, connection, one_fd(fds)?)
+            }
+            Command::ServiceRefuse { port, connection } => Ok(self.user(&port)?.refuse(connection)),
+            Command::GuestPing { port, addr, ident, seq, size } => {
+                self.user(&port)?.ping(Ping { addr, ident, seq, size })
+            }
+            other => self.execute_common(other),
+        }
+    }
+
+    /// Commands that are not about one user network.
+    fn execute_common(&mut self, command: Command) -> Outcome {
+        match command {
             Command::PortRemove { port } => {
                 let number = self.number(&port)?;
                 self.remove(number);
@@ -180,7 +215,7 @@ impl Plane {
                 Ok(json!({}))
             }
             Command::Stats { ports } => self.stats(ports),
-            Command::Stop {} => Ok(json!({})),
+            _ => Ok(json!({})),
         }
     }
 

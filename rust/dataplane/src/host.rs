@@ -9,12 +9,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 use wirebay_engine::{DatagramKind, Host, Peer, Token};
 
-/// A TCP socket and where its next peek starts, as the kernel has it (`None`: never set, peeks start at the head).
+/// A stream socket: TCP, or a unix socket where a service or a forward has one.
 pub struct TcpSocket {
     fd: OwnedFd,
+    /// Where its next peek starts, as the kernel has it (`None`: never set, peeks start at the head).
     peek_at: Option<usize>,
     /// Whether a connect may have ended before there was an event.
     at_once: bool,
+    family: AddressFamily,
 }
 
 /// The sockets of one user network.
@@ -22,8 +24,10 @@ pub struct RealHost {
     port: usize,
     registrar: Registrar,
     batch: DatagramBatch,
-    /// Bytes peeked only to get past them, on kernels without `SO_PEEK_OFF` for TCP.
-    waste: Option<Vec<u8>>,
+    /// Families whose stream sockets lack `SO_PEEK_OFF`: IPv4 and IPv6 got it in different kernels, from 6.9 on.
+    without_offset: Vec<AddressFamily>,
+    /// Bytes read only to get past them: peeks of those families, and what is consumed of unix sockets.
+    waste: Vec<u8>,
 }
 
 /// The furthest a peek without `SO_PEEK_OFF` can reach: then the guest's acknowledgements are awaited.
@@ -32,23 +36,39 @@ const WASTE: usize = 4 << 20;
 impl RealHost {
     /// For the user network on port number `port`.
     pub fn new(port: usize, registrar: Registrar) -> Self {
-        let waste = if has_peek_offset() { None } else { Some(vec![0; WASTE]) };
-        RealHost { port, registrar, batch: DatagramBatch::default(), waste }
+        let without_offset = [AddressFamily::INET, AddressFamily::INET6, AddressFamily::UNIX]
+            .into_iter()
+            .filter(|&family| !has_peek_offset(family))
+            .collect();
+        RealHost { port, registrar, batch: DatagramBatch::default(), without_offset, waste: Vec::new() }
     }
 
-    /// Take over a connection that a forward has accepted.
+    /// Take over a connected socket.
     pub fn adopt(&mut self, token: Token, fd: OwnedFd) -> io::Result<TcpSocket> {
-        tune(&fd)?;
+        let family = sockopt::socket_domain(&fd)?;
+        if family != AddressFamily::UNIX {
+            tune(&fd)?;
+        }
         self.registrar.add(&fd, Source::Flow(self.port, token), poll::EDGE)?;
-        Ok(TcpSocket { fd, peek_at: None, at_once: false })
+        Ok(TcpSocket { fd, peek_at: None, at_once: true, family })
+    }
+
+    /// Memory for `len` bytes that nobody wants.
+    fn waste(&mut self, len: usize) -> Option<&mut [u8]> {
+        if len > WASTE {
+            return None;
+        }
+        if self.waste.len() < len {
+            self.waste.resize(len, 0);
+        }
+        self.waste.get_mut(..len)
     }
 }
 
-/// Does this kernel have `SO_PEEK_OFF` for TCP over IPv4 (6.9 and later)?
-fn has_peek_offset() -> bool {
-    let family = AddressFamily::INET;
+/// Does this kernel have `SO_PEEK_OFF` for stream sockets of the family? A family it lacks needs none.
+fn has_peek_offset(family: AddressFamily) -> bool {
     rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-        .is_ok_and(|fd| sys::set_peek_offset(fd.as_fd(), 0).is_ok())
+        .map_or(true, |fd| sys::set_peek_offset(fd.as_fd(), 0).is_ok())
 }
 
 /// The guest's TCP decides when to send small segments, so the host's must not hold them back; and a host peer that has
@@ -76,7 +96,7 @@ impl Host for RealHost {
             Err(error) => return Err(error.into()),
         }
         self.registrar.add(&fd, Source::Flow(self.port, token), poll::EDGE)?;
-        Ok(TcpSocket { fd, peek_at: None, at_once: to.ip().is_loopback() })
+        Ok(TcpSocket { fd, peek_at: None, at_once: to.ip().is_loopback(), family: family(&to) })
     }
 
     fn tcp_connected(&mut self, socket: &mut TcpSocket) -> io::Result<bool> {
@@ -93,10 +113,8 @@ impl Host for RealHost {
     }
 
     fn tcp_peek(&mut self, socket: &mut TcpSocket, offset: usize, buf: &mut [u8]) -> io::Result<usize> {
-        if let Some(waste) = &mut self.waste
-            && offset > 0
-        {
-            let waste = waste.get_mut(..offset).ok_or(io::ErrorKind::WouldBlock)?;
+        if offset > 0 && self.without_offset.contains(&socket.family) {
+            let waste = self.waste(offset).ok_or(io::ErrorKind::WouldBlock)?;
             return sys::peek_after(socket.fd.as_fd(), waste, buf);
         }
         if socket.peek_at.unwrap_or(0) != offset || (socket.peek_at.is_none() && offset > 0) {
@@ -113,7 +131,14 @@ impl Host for RealHost {
     fn tcp_consume(&mut self, socket: &mut TcpSocket, len: usize) -> io::Result<()> {
         let mut left = len;
         while left > 0 {
-            match sys::discard(socket.fd.as_fd(), left)? {
+            let taken = if socket.family == AddressFamily::UNIX {
+                // MSG_TRUNC does not throw away there.
+                let waste = self.waste(left.min(1 << 16)).ok_or(io::ErrorKind::OutOfMemory)?;
+                rustix::net::recv(&socket.fd, waste, RecvFlags::DONTWAIT)?.0
+            } else {
+                sys::discard(socket.fd.as_fd(), left)?
+            };
+            match taken {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 taken => left -= taken,
             }
@@ -129,7 +154,7 @@ impl Host for RealHost {
     }
 
     fn tcp_room(&mut self, socket: &mut TcpSocket) -> usize {
-        sys::send_room(socket.fd.as_fd()).unwrap_or(0)
+        sys::send_room(socket.fd.as_fd(), socket.family == AddressFamily::UNIX).unwrap_or(0)
     }
 
     fn tcp_shutdown(&mut self, socket: &mut TcpSocket) {
@@ -145,6 +170,7 @@ impl Host for RealHost {
             DatagramKind::Udp4 => (AddressFamily::INET, None),
             DatagramKind::Udp6 => (AddressFamily::INET6, None),
             DatagramKind::Ping4 => (AddressFamily::INET, Some(ipproto::ICMP)),
+            DatagramKind::Ping6 => (AddressFamily::INET6, Some(ipproto::ICMPV6)),
         };
         let fd = rustix::net::socket_with(family, SocketType::DGRAM, FLAGS, protocol)?;
         self.registrar.add(&fd, Source::Flow(self.port, token), poll::EDGE)?;

@@ -11,6 +11,7 @@ mod plane;
 mod poll;
 mod ports;
 pub mod protocol;
+mod service_channel;
 pub mod sys;
 mod worker;
 

@@ -13,6 +13,7 @@ use crate::ports::user::UserPort;
 use crate::ports::{Kind, Port, tap};
 use std::collections::HashMap;
 use std::io;
+use wirebay_engine::user::{Call, Pong};
 use wirebay_engine::{Drops, Hub, Readiness, Time, Token, Traffic, segment};
 use wirebay_wire::ethernet::Ethernet;
 use wirebay_wire::{DropReason, Frame, Mac};
@@ -29,6 +30,17 @@ pub enum Incident {
     StreamClosed(String, String),
     /// A port is gone.
     PortFailed(String, String),
+    /// A guest wants to connect to a service.
+    ServiceConnect {
+        /// The user network.
+        port: String,
+        /// The service's name.
+        service: String,
+        /// The connection.
+        call: Call,
+    },
+    /// A guest has answered a ping.
+    Pong(String, Pong),
 }
 
 /// A hub and its name.
@@ -328,6 +340,16 @@ impl Plane {
         }
         user.outbox.clear();
         user.flush_services();
+        let Some(name) = self.ports[number].as_ref().map(|port| &port.name) else { return };
+        while let Some(call) = user.net.pop_call() {
+            if let Some(service) = user.service_name(call.service) {
+                let (port, service) = (name.clone(), service.to_owned());
+                self.incidents.push(Incident::ServiceConnect { port, service, call });
+            }
+        }
+        while let Some(pong) = user.net.pop_pong() {
+            self.incidents.push(Incident::Pong(name.clone(), pong));
+        }
     }
 
     fn flush_stream(&mut self, number: usize) {

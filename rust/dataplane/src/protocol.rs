@@ -1,12 +1,12 @@
-//! The command protocol, version 1: `docs/protocol.md`, as types.
+//! The command protocol, version 2: `docs/protocol.md`, as types.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The version announced in the `ready` event.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The longest request in bytes.
 pub const MAX_MESSAGE: usize = 64 << 10;
 /// The longest reply in bytes: what a socket's default send buffer takes in one piece.
@@ -22,8 +22,14 @@ pub enum Command {
     StreamAttach { port: String },
     UserAdd(UserAdd),
     UserResolvers { port: String, servers: Vec<IpAddr> },
-    ForwardAdd { port: String, forward: String, proto: Proto, guest: Ipv4Addr, guest_port: u16 },
+    ForwardAdd { port: String, forward: String, proto: Proto, guest: IpAddr, guest_port: u16 },
     ForwardRemove { port: String, forward: String },
+    ForwardAccept { port: String, guest: IpAddr, guest_port: u16, client: IpAddr, client_port: u16 },
+    ServiceAdd { port: String, service: String, proto: Proto, addr: IpAddr, service_port: u16 },
+    ServiceRemove { port: String, service: String },
+    ServiceAttach { port: String, connection: u64 },
+    ServiceRefuse { port: String, connection: u64 },
+    GuestPing { port: String, addr: IpAddr, ident: u16, seq: u16, size: u16 },
     PortRemove { port: String },
     HubAdd { hub: String },
     HubRemove { hub: String },
@@ -39,13 +45,48 @@ pub enum Command {
 #[allow(missing_docs)] // as above
 pub struct UserAdd {
     pub port: String,
-    pub net: Ipv4Addr,
-    pub prefix: u8,
-    pub host: Ipv4Addr,
-    pub dns: Ipv4Addr,
+    pub ipv4: Option<Addresses<Ipv4Addr>>,
+    pub ipv6: Option<Addresses<Ipv6Addr>>,
     pub mtu: u16,
     pub restrict: bool,
     pub host_loopback: bool,
+    pub dnssl: Vec<String>,
+}
+
+/// The addresses of one family of a user network.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)] // as above
+pub struct Addresses<A> {
+    pub net: A,
+    pub prefix: u8,
+    pub host: A,
+    pub dns: A,
+}
+
+/// Bytes of search domains that a router advertisement has room for beside the rest, at the least MTU of IPv6.
+const MAX_SEARCH: usize = 1024;
+
+impl UserAdd {
+    /// The search domains as router advertisements carry them (RFC 8106 section 5.2).
+    pub fn search(&self) -> Result<Vec<u8>, Refusal> {
+        let mut wire = Vec::new();
+        for domain in &self.dnssl {
+            let labels: Vec<&str> = domain.trim_end_matches('.').split('.').collect();
+            if labels.iter().any(|label| label.is_empty() || label.len() > 63) || domain.len() > 253 {
+                return Err(Refusal::option(format!("'{domain}' is not a domain")));
+            }
+            for label in labels {
+                wire.push(label.len() as u8);
+                wire.extend(label.bytes());
+            }
+            wire.push(0);
+        }
+        if wire.len() > MAX_SEARCH {
+            return Err(Refusal::option(format!("the search domains take more than {MAX_SEARCH} bytes")));
+        }
+        Ok(wire)
+    }
 }
 
 /// The protocol of a forward.
@@ -145,9 +186,28 @@ mod tests {
 
     #[test]
     fn a_user_network_is_read_with_all_its_members() {
-        let text = br#"{"id": 1, "cmd": "user_add", "port": "u", "net": "10.0.2.0", "prefix": 24, "host": "10.0.2.2",
-            "dns": "10.0.2.3", "mtu": 1500, "restrict": false, "host_loopback": true}"#;
+        let text = br#"{"id": 1, "cmd": "user_add", "port": "u", "mtu": 1500, "restrict": false, "host_loopback": true,
+            "ipv4": {"net": "10.0.2.0", "prefix": 24, "host": "10.0.2.2", "dns": "10.0.2.3"}, "ipv6": null,
+            "dnssl": ["example.org"]}"#;
         let (_, command) = parse(text);
-        assert!(matches!(command, Ok(Command::UserAdd(UserAdd { prefix: 24, .. }))));
+        let Ok(Command::UserAdd(UserAdd { ipv4: Some(addresses), ipv6: None, .. })) = command else {
+            panic!("{command:?}")
+        };
+        assert_eq!(addresses.prefix, 24);
+    }
+
+    fn search(domains: &[&str]) -> Result<Vec<u8>, Refusal> {
+        let dnssl = domains.iter().map(ToString::to_string).collect();
+        let (port, ipv4, ipv6) = (String::new(), None, None);
+        UserAdd { port, ipv4, ipv6, mtu: 1500, restrict: false, host_loopback: true, dnssl }.search()
+    }
+
+    #[test]
+    fn search_domains_become_labels_and_what_is_no_domain_is_refused() {
+        assert_eq!(search(&["ab.c", "d."]).unwrap(), b"\x02ab\x01c\x00\x01d\x00");
+        for bad in ["", ".", "a..b", &"x".repeat(64)] {
+            assert!(search(&[bad]).is_err(), "{bad:?}");
+        }
+        assert!(search(&[&"abcdefg.".repeat(30)[..]; 5]).is_err());
     }
 }

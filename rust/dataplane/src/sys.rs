@@ -5,7 +5,7 @@
 use libc::{c_int, c_void, socklen_t};
 use std::io;
 use std::mem::{MaybeUninit, size_of, zeroed};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use wirebay_engine::Peer;
 
@@ -25,13 +25,15 @@ pub fn set_peek_offset(fd: BorrowedFd<'_>, offset: u32) -> io::Result<()> {
     set_int(fd, libc::SOL_SOCKET, libc::SO_PEEK_OFF, offset as c_int)
 }
 
-/// Ask for the local address of each datagram that arrives.
+/// Ask for the local address of each datagram that arrives. An IPv6 socket may have IPv4 clients too.
 pub fn want_packet_info(fd: BorrowedFd<'_>) -> io::Result<()> {
-    set_int(fd, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)
+    let v6 = set_int(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1);
+    v6.or_else(|_| set_int(fd, libc::IPPROTO_IP, libc::IP_PKTINFO, 1))
 }
 
 /// Free room in a socket's send queue: `SO_MEMINFO` (kernel accounting, so headers and slack count too).
-pub fn send_room(fd: BorrowedFd<'_>) -> io::Result<usize> {
+pub fn send_room(fd: BorrowedFd<'_>, is_unix: bool) -> io::Result<usize> {
+    const SK_MEMINFO_WMEM_ALLOC: usize = 2;
     const SK_MEMINFO_SNDBUF: usize = 3;
     const SK_MEMINFO_WMEM_QUEUED: usize = 5;
     let mut info = [0u32; 9];
@@ -41,7 +43,8 @@ pub fn send_room(fd: BorrowedFd<'_>) -> io::Result<usize> {
     check(unsafe {
         libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_MEMINFO, place, &raw mut len)
     })?;
-    Ok(info[SK_MEMINFO_SNDBUF].saturating_sub(info[SK_MEMINFO_WMEM_QUEUED]) as usize)
+    let used = if is_unix { SK_MEMINFO_WMEM_ALLOC } else { SK_MEMINFO_WMEM_QUEUED };
+    Ok(info[SK_MEMINFO_SNDBUF].saturating_sub(info[used]) as usize)
 }
 
 /// Drop `len` bytes off the head of a TCP receive queue without copying them.
@@ -156,11 +159,20 @@ pub fn send_datagram(fd: BorrowedFd<'_>, to: &Peer, data: &[u8], segment: Option
     (message.msg_iov, message.msg_iovlen) = (&raw mut piece, 1);
     message.msg_control = (&raw mut control).cast();
     message.msg_controllen = 0;
-    if let Some(local) = to.local {
-        // SAFETY: all-zero is a valid in_pktinfo.
-        let mut info: libc::in_pktinfo = unsafe { zeroed() };
-        info.ipi_spec_dst.s_addr = u32::from_ne_bytes(local.octets());
-        push_control(&mut message, libc::IPPROTO_IP, libc::IP_PKTINFO, &info);
+    match to.local {
+        Some(IpAddr::V4(local)) => {
+            // SAFETY: all-zero is a valid in_pktinfo.
+            let mut info: libc::in_pktinfo = unsafe { zeroed() };
+            info.ipi_spec_dst.s_addr = u32::from_ne_bytes(local.octets());
+            push_control(&mut message, libc::IPPROTO_IP, libc::IP_PKTINFO, &info);
+        }
+        Some(IpAddr::V6(local)) => {
+            // SAFETY: all-zero is a valid in6_pktinfo.
+            let mut info: libc::in6_pktinfo = unsafe { zeroed() };
+            info.ipi6_addr.s6_addr = local.octets();
+            push_control(&mut message, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info);
+        }
+        None => {}
     }
     if let Some(size) = segment {
         push_control(&mut message, libc::SOL_UDP, libc::UDP_SEGMENT, &size);
@@ -225,7 +237,7 @@ impl DatagramBatch {
     }
 }
 
-fn local_address(message: &libc::msghdr) -> Option<Ipv4Addr> {
+fn local_address(message: &libc::msghdr) -> Option<IpAddr> {
     // SAFETY: the kernel has filled `message` and its control area; the CMSG macros stay inside it.
     unsafe {
         let mut header = libc::CMSG_FIRSTHDR(message);
@@ -233,7 +245,12 @@ fn local_address(message: &libc::msghdr) -> Option<Ipv4Addr> {
             if ((*header).cmsg_level, (*header).cmsg_type) == (libc::IPPROTO_IP, libc::IP_PKTINFO) {
                 let info: libc::in_pktinfo =
                     libc::CMSG_DATA(header).cast::<libc::in_pktinfo>().read_unaligned();
-                return Some(Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes()));
+                return Some(Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes()).into());
+            }
+            if ((*header).cmsg_level, (*header).cmsg_type) == (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) {
+                let info: libc::in6_pktinfo =
+                    libc::CMSG_DATA(header).cast::<libc::in6_pktinfo>().read_unaligned();
+                return Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into());
             }
             header = libc::CMSG_NXTHDR(message, header);
         }

@@ -5,7 +5,7 @@
 
 use crate::table::Token;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 /// What the host's event loop says about a socket.
 #[allow(clippy::struct_excessive_bools)] // four independent bits of one epoll word
@@ -26,10 +26,12 @@ pub struct Readiness {
 pub enum DatagramKind {
     /// UDP over IPv4.
     Udp4,
-    /// UDP over IPv6 (towards an IPv6 resolver).
+    /// UDP over IPv6.
     Udp6,
     /// ICMP echo: payloads are ICMP messages, the kernel owns the identifier (an unprivileged "ping socket").
     Ping4,
+    /// The same over IPv6; the kernel computes the checksum.
+    Ping6,
 }
 
 /// The other end of a datagram, and our own address that it was sent to where the socket tells.
@@ -38,7 +40,7 @@ pub struct Peer {
     /// Who sent it, or whom to send it to.
     pub addr: SocketAddr,
     /// The local address it came to; an answer leaves from there.
-    pub local: Option<Ipv4Addr>,
+    pub local: Option<IpAddr>,
 }
 
 /// The host's sockets. Every call returns at once; `WouldBlock` means "later, there will be an event".

@@ -66,6 +66,7 @@ drop_reasons! {
     UdpBadChecksum => "udp_bad_checksum", "The UDP checksum is wrong.";
     IcmpTruncated => "icmp_truncated", "The ICMP header is cut off.";
     IcmpBadChecksum => "icmp_bad_checksum", "The ICMP checksum is wrong.";
+    NdpMalformed => "ndp_malformed", "The neighbour discovery message or one of its options is malformed.";
     OffloadInvalid => "offload_invalid", "The offload header contradicts itself or the frame behind it.";
 
     // What the engine decides.
@@ -92,9 +93,9 @@ drop_reasons! {
     NoNeighbor => "no_neighbor", "The hardware address of the destination is not known.";
     TcpNoFlow => "tcp_no_flow", "The TCP segment belongs to no connection.";
     TcpOutOfWindow => "tcp_out_of_window", "The TCP segment lies outside the window.";
-    TcpOutOfOrder => "tcp_out_of_order", "The TCP segment arrived before one that precedes it.";
+    TcpOutOfOrder => "tcp_out_of_order", "The TCP segment arrived before one that precedes it, and there was no room to keep it.";
     TcpDuplicate => "tcp_duplicate", "The TCP segment carries only what was received before.";
-    TcpBacklogFull => "tcp_backlog_full", "Too many TCP connections are being opened at once.";
+    TcpBacklogFull => "tcp_backlog_full", "The host's sockets do not take what guests send; too much of it waits already.";
     HostSendFailed => "host_send_failed", "The host's socket did not take the data.";
     PortWriteFailed => "port_write_failed", "The port's descriptor did not take the frame.";
 }

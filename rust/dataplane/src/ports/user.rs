@@ -1,25 +1,28 @@
 //! The user network's port: the translation machine with its real sockets, service channel and forwards.
 
+use crate::control::Outcome;
 use crate::host::RealHost;
 use crate::poll::{self, Registrar, Source};
-use crate::protocol::{Proto, Refusal, UserAdd};
+use crate::protocol::{Addresses, Proto, Refusal, UserAdd};
+use crate::service_channel;
 use crate::sys;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags};
+use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
-use wirebay_engine::user::{Secret, ServiceMessage};
+use wirebay_engine::user::{Ping, Plan, Secret};
 use wirebay_engine::{Config, Outbox, Time, UserNet};
-use wirebay_wire::{DropReason, Mac};
+use wirebay_wire::DropReason;
+use wirebay_wire::ipv4::protocol;
 
 /// Most flows of one user network.
 const MAX_FLOWS: usize = 1 << 17;
 /// Connections accepted for one wake-up.
 const ACCEPTS: usize = 64;
-/// Bytes of the header of the service channel (`docs/protocol.md`).
-const SERVICE_HEADER: usize = 18;
-
+/// Clients of unix sockets seem to have ports from here on.
+const FIRST_CLIENT: u16 = 1024;
 struct Listener {
     slot: usize,
     socket: Option<OwnedFd>,
@@ -37,6 +40,10 @@ pub struct UserPort {
     service: OwnedFd,
     registrar: Registrar,
     forwards: HashMap<String, Listener>,
+    /// Slots of services by name.
+    services: HashMap<String, usize>,
+    /// The next port that a client without one, of a unix socket, seems to have.
+    next_client: u16,
     /// Given up for a moment when descriptors run out, to refuse a connection that nobody can take.
     reserve: Option<OwnedFd>,
 }
@@ -49,18 +56,18 @@ impl UserPort {
         service: OwnedFd,
         registrar: &Registrar,
     ) -> Result<Self, Refusal> {
-        if options.prefix > 32 || options.mtu < 68 {
-            return Err(Refusal::option("the prefix length or the MTU is out of range"));
+        if options.mtu < 68 {
+            return Err(Refusal::option("the MTU is below 68"));
         }
         let config = Config {
-            net: options.net,
-            prefix: options.prefix,
-            host: options.host,
-            dns: options.dns,
+            v4: options.ipv4.as_ref().map(|addresses| plan(addresses, 32)).transpose()?,
+            v6: options.ipv6.as_ref().map(|addresses| plan(addresses, 128)).transpose()?,
             mtu: options.mtu,
             restrict: options.restrict,
             host_loopback: options.host_loopback,
             max_flows: MAX_FLOWS,
+            services: Vec::new(),
+            search: options.search()?,
         };
         rustix::io::ioctl_fionbio(&service, true).map_err(io::Error::from)?;
         registrar.add(&service, Source::Service(port), poll::READ)?;
@@ -74,17 +81,13 @@ impl UserPort {
             service,
             registrar: registrar.try_clone()?,
             forwards: HashMap::new(),
+            services: HashMap::new(),
+            next_client: FIRST_CLIENT,
         })
     }
 
     /// A new forward, with its listening or bound socket.
-    pub fn add_forward(
-        &mut self,
-        name: String,
-        proto: Proto,
-        guest: SocketAddrV4,
-        fd: OwnedFd,
-    ) -> Result<(), Refusal> {
+    pub fn add_forward(&mut self, name: String, proto: Proto, guest: SocketAddr, fd: OwnedFd) -> Outcome {
         if self.forwards.contains_key(&name) {
             return Err(Refusal::option(format!("there is a forward '{name}' already")));
         }
@@ -104,15 +107,68 @@ impl UserPort {
             }
         };
         self.forwards.insert(name, Listener { slot, socket });
-        Ok(())
+        Ok(json!({}))
     }
 
     /// Close a forward.
-    pub fn remove_forward(&mut self, name: &str) -> Result<(), Refusal> {
+    pub fn remove_forward(&mut self, name: &str) -> Outcome {
         let listener = self.forwards.remove(name);
         let listener = listener.ok_or_else(|| Refusal::option(format!("there is no forward '{name}'")))?;
         self.net.remove_forward(listener.slot);
-        Ok(())
+        Ok(json!({}))
+    }
+
+    /// Bring a connection that Python has accepted; `ends` are the guest's and the client's.
+    pub fn bring(&mut self, now: Time, ends: (SocketAddr, SocketAddr), fd: OwnedFd) -> Outcome {
+        rustix::io::ioctl_fionbio(&fd, true).map_err(io::Error::from)?;
+        let adopt = |host: &mut RealHost, token| host.adopt(token, fd);
+        self.net.bring(now, ends.0, unmapped(ends.1), adopt, &mut self.outbox);
+        Ok(json!({}))
+    }
+
+    /// A new service at an address of ours.
+    pub fn add_service(&mut self, name: String, proto: Proto, at: SocketAddr) -> Outcome {
+        if self.services.contains_key(&name) {
+            return Err(Refusal::option(format!("there is a service '{name}' already")));
+        }
+        let protocol = if proto == Proto::Tcp { protocol::TCP } else { protocol::UDP };
+        self.services.insert(name, self.net.add_service(protocol, at));
+        Ok(json!({}))
+    }
+
+    /// The service goes away.
+    pub fn remove_service(&mut self, name: &str) -> Outcome {
+        let slot = self.services.remove(name);
+        let slot = slot.ok_or_else(|| Refusal::option(format!("there is no service '{name}'")))?;
+        self.net.remove_service(slot);
+        Ok(json!({}))
+    }
+
+    /// The name of the service in a slot.
+    pub fn service_name(&self, slot: usize) -> Option<&str> {
+        self.services.iter().find(|&(_, &taken)| taken == slot).map(|(name, _)| name.as_str())
+    }
+
+    /// Python has brought the far end of a connection to a service.
+    pub fn attach(&mut self, now: Time, connection: u64, fd: OwnedFd) -> Outcome {
+        rustix::io::ioctl_fionbio(&fd, true).map_err(io::Error::from)?;
+        let adopt = |host: &mut RealHost, token| host.adopt(token, fd);
+        let waited = self.net.service_attach(now, connection, adopt, &mut self.outbox);
+        Ok(json!({"waited": waited}))
+    }
+
+    /// Nobody serves the connection.
+    pub fn refuse(&mut self, connection: u64) -> Value {
+        let waited = self.net.service_refuse(connection, &mut self.outbox);
+        json!({"waited": waited})
+    }
+
+    /// Ask a guest for an echo.
+    pub fn ping(&mut self, ping: Ping) -> Outcome {
+        match self.net.ping(ping, &mut self.outbox) {
+            Ok(()) => Ok(json!({})),
+            Err(_) => Err(Refusal::option(format!("{} is no guest's address", ping.addr))),
+        }
     }
 
     /// Something has arrived at a forward's socket.
@@ -142,7 +198,7 @@ impl UserPort {
         match rustix::net::acceptfrom_with(socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
             Ok((fd, from)) => {
                 let client = from.and_then(|a| SocketAddr::try_from(a).ok());
-                let client = client.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 1)));
+                let client = client.unwrap_or_else(|| self.nameless_client());
                 self.net.accept(
                     now,
                     slot,
@@ -156,6 +212,13 @@ impl UserPort {
             Err(rustix::io::Errno::CONNABORTED | rustix::io::Errno::INTR) => true,
             Err(_) => false,
         }
+    }
+
+    /// A client of a unix socket is on this host, and must not look like the one before it.
+    fn nameless_client(&mut self) -> SocketAddr {
+        let port = self.next_client;
+        self.next_client = port.checked_add(1).unwrap_or(FIRST_CLIENT);
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port))
     }
 
     /// Out of descriptors: take the connection with the reserve and close it, or the loop would be woken for ever.
@@ -178,7 +241,7 @@ impl UserPort {
             if len == 0 {
                 break;
             }
-            match decode(&buf[..len]) {
+            match service_channel::decode(&buf[..len]) {
                 Some(message) => self.net.service_reply(&message, &mut self.outbox),
                 None => self.net.drops.count(DropReason::UdpBadLength),
             }
@@ -188,7 +251,7 @@ impl UserPort {
     /// Bring what guests have sent to the service.
     pub fn flush_services(&mut self) {
         while let Some(message) = self.net.pop_service() {
-            let bytes = encode(&message);
+            let bytes = service_channel::encode(&message);
             if rustix::net::send(&self.service, &bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT).is_err() {
                 self.net.drops.count(DropReason::ServiceBusy);
             }
@@ -201,46 +264,17 @@ fn unmapped(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 
-fn encode(message: &ServiceMessage) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(SERVICE_HEADER + message.payload.len());
-    bytes.extend(message.mac.0);
-    bytes.extend(message.src.ip().octets());
-    bytes.extend(message.dst.ip().octets());
-    bytes.extend(message.src.port().to_be_bytes());
-    bytes.extend(message.dst.port().to_be_bytes());
-    bytes.extend(&message.payload);
-    bytes
-}
-
-fn decode(bytes: &[u8]) -> Option<ServiceMessage> {
-    let (header, payload) = bytes.split_first_chunk::<SERVICE_HEADER>()?;
-    let ip = |at: usize| Ipv4Addr::new(header[at], header[at + 1], header[at + 2], header[at + 3]);
-    let port = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
-    let mut mac = [0; 6];
-    mac.copy_from_slice(&header[..6]);
-    Some(ServiceMessage {
-        mac: Mac(mac),
-        src: SocketAddrV4::new(ip(6), port(14)),
-        dst: SocketAddrV4::new(ip(10), port(16)),
-        payload: payload.to_vec(),
-    })
+fn plan<A: Copy + Into<IpAddr>>(addresses: &Addresses<A>, longest: u8) -> Result<Plan, Refusal> {
+    if addresses.prefix > longest {
+        return Err(Refusal::option("the prefix length is out of range"));
+    }
+    let Addresses { net, prefix, host, dns } = *addresses;
+    Ok(Plan { net: net.into(), prefix, host: host.into(), dns: dns.into() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_service_message_survives_the_channel() {
-        let message = ServiceMessage {
-            mac: Mac([2, 0, 0, 0, 0, 9]),
-            src: "0.0.0.0:68".parse().unwrap(),
-            dst: "255.255.255.255:67".parse().unwrap(),
-            payload: b"discover".to_vec(),
-        };
-        assert_eq!(decode(&encode(&message)), Some(message));
-        assert_eq!(decode(&[0; 17]), None);
-    }
 
     #[test]
     fn an_ipv4_client_of_an_ipv6_socket_keeps_its_address() {

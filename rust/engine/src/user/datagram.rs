@@ -6,7 +6,7 @@
 //! seem to come from the name server), clients of a forward (answered from the forward's own socket), and echo
 //! requests (one ping socket for each identifier a guest uses).
 
-use super::emit::{self, Ends};
+use super::emit::{self, Echo, Ends};
 use super::{Config, Forwards};
 use crate::counters::Drops;
 use crate::host::{Host, Peer};
@@ -14,10 +14,11 @@ use crate::outbox::Outbox;
 use crate::time::Time;
 use crate::timers::Deadline;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use wirebay_wire::icmpv4::{self, Icmp};
-use wirebay_wire::{DropReason, Mac, ipv4, udp};
+use wirebay_wire::icmpv6::{self, Icmpv6};
+use wirebay_wire::{DropReason, ip, udp};
 
 /// An idle mapping lives this long, as libslirp's do ...
 pub const IDLE: Duration = Duration::from_mins(4);
@@ -102,7 +103,7 @@ impl<D> DatagramFlow<D> {
         let ends = self.ends;
         match &mut self.via {
             Via::Cone(socket) => host.datagram_recv(socket, &mut |from, data| {
-                let our = SocketAddrV4::new(config.seen_from_guest(from.addr.ip()), from.addr.port());
+                let our = SocketAddr::new(seen(config, &ends, from.addr.ip()), from.addr.port());
                 to_guest(out, config, drops, &Ends { our, ..ends }, data);
             }),
             Via::Dns(socket, resolver) => host.datagram_recv(socket, &mut |from, data| {
@@ -114,7 +115,8 @@ impl<D> DatagramFlow<D> {
                 }
             }),
             Via::Ping(socket) => host.datagram_recv(socket, &mut |from, data| {
-                echo_to_guest(out, config, drops, &ends, config.seen_from_guest(from.addr.ip()), data);
+                let our = SocketAddr::new(seen(config, &ends, from.addr.ip()), 0);
+                echo_to_guest(out, config, drops, &Ends { our, ..ends }, data);
             }),
             Via::Inbound { .. } => Ok(false),
         }
@@ -123,33 +125,39 @@ impl<D> DatagramFlow<D> {
 
 /// Send a datagram to the guest if it fits.
 pub fn to_guest(out: &mut Outbox, config: &Config, drops: &mut Drops, ends: &Ends, data: &[u8]) {
-    if ipv4::HEADER_LEN + udp::HEADER_LEN + data.len() > usize::from(config.mtu) {
+    if ip::header_len(ends.guest.ip()) + udp::HEADER_LEN + data.len() > usize::from(config.mtu) {
         return drops.count(DropReason::TooBigForGuest);
     }
     emit::udp(out, config, ends, data);
 }
 
-/// A ping socket's answer is an ICMP message with the kernel's identifier; the guest gets its own back.
-fn echo_to_guest(
-    out: &mut Outbox,
-    config: &Config,
-    drops: &mut Drops,
-    ends: &Ends,
-    from: Ipv4Addr,
-    data: &[u8],
-) {
-    let Ok(icmp) = Icmp::parse(data) else { return drops.count(DropReason::IcmpTruncated) };
-    if icmp.kind != icmpv4::kind::ECHO_REPLY {
-        return drops.count(DropReason::UnknownService);
-    }
-    if ipv4::HEADER_LEN + data.len() > usize::from(config.mtu) {
-        return drops.count(DropReason::TooBigForGuest);
-    }
-    let ends = Ends { our: SocketAddrV4::new(from, 0), ..*ends };
-    emit::icmp_echo(out, config, &ends, icmpv4::kind::ECHO_REPLY, ends.guest.port(), icmp.seq, icmp.payload);
+/// How the guest sees who sends to its flow: a host that it knows by two addresses answers from the one it asked.
+fn seen(config: &Config, ends: &Ends, from: IpAddr) -> IpAddr {
+    let seen = config.seen_from_guest(from, ends.guest.ip());
+    if config.is_host(seen) && config.is_host(ends.our.ip()) { ends.our.ip() } else { seen }
 }
 
-/// The ends of a conversation, the guest's Ethernet address among them.
-pub fn ends(our: SocketAddrV4, guest: SocketAddrV4, mac: Mac) -> Ends {
-    Ends { our, guest, mac }
+/// A ping socket's answer is an ICMP message with the kernel's identifier; the guest gets its own back.
+fn echo_to_guest(out: &mut Outbox, config: &Config, drops: &mut Drops, ends: &Ends, data: &[u8]) {
+    let (seq, payload) = match echo_reply(ends.guest.ip(), data) {
+        Ok(reply) => reply,
+        Err(reason) => return drops.count(reason),
+    };
+    if ip::header_len(ends.guest.ip()) + data.len() > usize::from(config.mtu) {
+        return drops.count(DropReason::TooBigForGuest);
+    }
+    emit::echo(out, config, ends, &Echo { reply: true, ident: ends.guest.port(), seq, payload });
+}
+
+/// Sequence number and data, if the message is an echo reply.
+fn echo_reply(guest: IpAddr, message: &[u8]) -> Result<(u16, &[u8]), DropReason> {
+    let (is_reply, seq, payload) = if guest.is_ipv4() {
+        let icmp = Icmp::parse(message).map_err(|_| DropReason::IcmpTruncated)?;
+        (icmp.kind == icmpv4::kind::ECHO_REPLY, icmp.seq, icmp.payload)
+    } else {
+        // The kernel has checked the sum, and only it knows the address the message came to.
+        let icmp = Icmpv6::parse_unchecked(message)?;
+        (icmp.kind == icmpv6::kind::ECHO_REPLY, icmp.seq, icmp.payload)
+    };
+    if is_reply { Ok((seq, payload)) } else { Err(DropReason::UnknownService) }
 }

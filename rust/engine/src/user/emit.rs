@@ -1,54 +1,61 @@
 //! Building the frames we send to guests, in place in the [`Outbox`].
 
+use super::Config;
+use super::config::{LINK_LOCAL_HOST, is_link_local};
 use crate::outbox::{Outbox, Train};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use wirebay_wire::arp::{self, Arp};
 use wirebay_wire::checksum;
 use wirebay_wire::ethernet::{self, Mac, ethertype};
 use wirebay_wire::frame::{Gso, GsoKind, Offload, PartialChecksum};
-use wirebay_wire::icmpv4;
-use wirebay_wire::ipv4::{self, Ipv4Repr, protocol};
+use wirebay_wire::ip::{self, IpRepr};
+use wirebay_wire::ipv4::protocol;
 use wirebay_wire::tcp::{self, TcpRepr};
 use wirebay_wire::udp::{self, UdpRepr};
-
-use super::Config;
-
-/// Ethernet and IPv4 headers before every transport header of ours.
-pub const L3_LEN: usize = ethernet::HEADER_LEN + ipv4::HEADER_LEN;
+use wirebay_wire::{icmpv4, icmpv6, ndp};
 
 const TTL: u8 = 64;
 
-/// The two ends of a packet to a guest.
+/// The two ends of a packet to a guest, both of one family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {
     /// Our end: the address the guest believes to be talking to.
-    pub our: SocketAddrV4,
+    pub our: SocketAddr,
     /// The guest's end.
-    pub guest: SocketAddrV4,
+    pub guest: SocketAddr,
     /// Where the guest's address lives.
     pub mac: Mac,
 }
 
-fn l3(buf: &mut [u8], config: &Config, our: Ipv4Addr, guest: Ipv4Addr, mac: Mac, proto: u8, len: usize) {
-    let src = if config.is_ours(our) { Config::mac_of(our) } else { config.gateway_mac() };
-    ethernet::emit(buf, mac, src, ethertype::IPV4);
-    let header = Ipv4Repr {
-        src: our,
-        dst: guest,
-        protocol: proto,
-        ttl: TTL,
-        ident: 0,
-        dont_fragment: true,
-        payload_len: len,
-    };
-    header.emit(&mut buf[ethernet::HEADER_LEN..]);
+impl Ends {
+    /// Length of the Ethernet and IP headers before the transport header.
+    pub fn l3_len(&self) -> usize {
+        l3_len(self.guest.ip())
+    }
+}
+
+/// Length of the Ethernet and IP headers of a packet to `guest`.
+fn l3_len(guest: IpAddr) -> usize {
+    ethernet::HEADER_LEN + ip::header_len(guest)
+}
+
+/// Writes both headers of a packet with `len` bytes behind them.
+fn l3(buf: &mut [u8], config: &Config, (src, dst): (IpAddr, IpAddr), mac: Mac, protocol: u8, len: usize) {
+    let from = if config.answers_for(src) { Config::mac_of(src) } else { config.gateway_mac(dst) };
+    let kind = if dst.is_ipv4() { ethertype::IPV4 } else { ethertype::IPV6 };
+    ethernet::emit(buf, mac, from, kind);
+    IpRepr { src, dst, protocol, hops: TTL, payload_len: len }.emit(&mut buf[ethernet::HEADER_LEN..]);
+}
+
+fn ends_l3(buf: &mut [u8], config: &Config, ends: &Ends, protocol: u8, len: usize) {
+    l3(buf, config, (ends.our.ip(), ends.guest.ip()), ends.mac, protocol, len);
 }
 
 /// Leave the checksum of the transport header to whoever needs it: store the pseudo header's sum and say where.
 fn defer_checksum(transport: &mut [u8], ends: &Ends, proto: u8, offset: usize) -> PartialChecksum {
-    let pseudo = checksum::pseudo_v4(*ends.our.ip(), *ends.guest.ip(), proto, transport.len());
+    let pseudo = ip::pseudo(ends.our.ip(), ends.guest.ip(), proto, transport.len());
     transport[offset..offset + 2].copy_from_slice(&checksum::fold(pseudo).to_be_bytes());
-    PartialChecksum { start: L3_LEN as u16, offset: offset as u16 }
+    PartialChecksum { start: ends.l3_len() as u16, offset: offset as u16 }
 }
 
 /// Send a TCP segment without payload.
@@ -68,7 +75,8 @@ pub fn tcp_with<E>(
     mss: u16,
     fill: impl FnOnce(&mut [u8]) -> Result<usize, E>,
 ) -> Result<usize, E> {
-    let head = L3_LEN + repr.header_len();
+    let l3_len = ends.l3_len();
+    let head = l3_len + repr.header_len();
     let buf = out.reserve(head + room);
     let len = fill(&mut buf[head..])?;
     if len == 0 && room > 0 {
@@ -78,16 +86,15 @@ pub fn tcp_with<E>(
     if len > 0 && len < room {
         repr.flags |= tcp::flags::PSH;
     }
-    l3(buf, config, *ends.our.ip(), *ends.guest.ip(), ends.mac, protocol::TCP, head - L3_LEN + len);
-    repr.emit(&mut buf[L3_LEN..]);
-    let partial = defer_checksum(&mut buf[L3_LEN..head + len], ends, protocol::TCP, tcp::CHECKSUM_OFFSET);
-    let gso =
-        (len > usize::from(mss)).then_some(Gso { kind: GsoKind::TcpV4, size: mss, header_len: head as u16 });
+    ends_l3(buf, config, ends, protocol::TCP, head - l3_len + len);
+    repr.emit(&mut buf[l3_len..]);
+    let partial = defer_checksum(&mut buf[l3_len..head + len], ends, protocol::TCP, tcp::CHECKSUM_OFFSET);
+    let kind = if ends.guest.is_ipv4() { GsoKind::TcpV4 } else { GsoKind::TcpV6 };
+    let gso = (len > usize::from(mss)).then_some(Gso { kind, size: mss, header_len: head as u16 });
     out.commit(head + len, Offload { checksum: Some(partial), gso, ..Offload::default() });
     Ok(len)
 }
 
-const UDP_HEAD: usize = L3_LEN + udp::HEADER_LEN;
 /// Most datagrams in one super-segment: the least of what kernels take (`UDP_MAX_SEGMENTS`).
 const MOST_CARS: usize = 64;
 /// The longest IPv4 packet.
@@ -99,25 +106,23 @@ pub fn udp(out: &mut Outbox, config: &Config, ends: &Ends, payload: &[u8]) {
     if join_train(out, config, ends, payload) {
         return;
     }
-    let len = payload.len();
-    let buf = out.reserve(UDP_HEAD + len);
-    buf[UDP_HEAD..].copy_from_slice(payload);
-    udp_headers(buf, config, ends);
-    out.commit(UDP_HEAD + len, Offload { checksum: Some(UDP_CHECKSUM), ..Offload::default() });
+    let (head, len) = (ends.l3_len() + udp::HEADER_LEN, payload.len());
+    let buf = out.reserve(head + len);
+    buf[head..].copy_from_slice(payload);
+    let partial = udp_headers(buf, config, ends);
+    out.commit(head + len, Offload { checksum: Some(partial), ..Offload::default() });
     if len > 0 {
-        out.start_train(Train { header: UDP_HEAD, size: len, cars: 1 });
+        out.start_train(Train { header: head, size: len, cars: 1 });
     }
 }
 
-const UDP_CHECKSUM: PartialChecksum =
-    PartialChecksum { start: L3_LEN as u16, offset: udp::CHECKSUM_OFFSET as u16 };
-
-fn udp_headers(frame: &mut [u8], config: &Config, ends: &Ends) {
-    let len = frame.len() - UDP_HEAD;
-    l3(frame, config, *ends.our.ip(), *ends.guest.ip(), ends.mac, protocol::UDP, udp::HEADER_LEN + len);
-    let repr = UdpRepr { src_port: ends.our.port(), dst_port: ends.guest.port(), payload_len: len };
-    repr.emit(&mut frame[L3_LEN..]);
-    defer_checksum(&mut frame[L3_LEN..], ends, protocol::UDP, udp::CHECKSUM_OFFSET);
+fn udp_headers(frame: &mut [u8], config: &Config, ends: &Ends) -> PartialChecksum {
+    let l3_len = ends.l3_len();
+    let len = frame.len() - l3_len;
+    ends_l3(frame, config, ends, protocol::UDP, len);
+    let (src_port, dst_port) = (ends.our.port(), ends.guest.port());
+    UdpRepr { src_port, dst_port, payload_len: len - udp::HEADER_LEN }.emit(&mut frame[l3_len..]);
+    defer_checksum(&mut frame[l3_len..], ends, protocol::UDP, udp::CHECKSUM_OFFSET)
 }
 
 /// Couple the datagram to the one before, if that has the same ends and size and there is room.
@@ -131,8 +136,9 @@ fn join_train(out: &mut Outbox, config: &Config, ends: &Ends, payload: &[u8]) ->
     if !fits {
         return false;
     }
+    let partial = PartialChecksum { start: ends.l3_len() as u16, offset: udp::CHECKSUM_OFFSET as u16 };
     let gso = Gso { kind: GsoKind::Udp, size: train.size as u16, header_len: train.header as u16 };
-    let offload = Offload { checksum: Some(UDP_CHECKSUM), gso: Some(gso), ..Offload::default() };
+    let offload = Offload { checksum: Some(partial), gso: Some(gso), ..Offload::default() };
     if let Some(frame) = out.couple(payload, payload.len() == train.size, offload) {
         udp_headers(frame, config, ends);
     }
@@ -141,50 +147,118 @@ fn join_train(out: &mut Outbox, config: &Config, ends: &Ends, payload: &[u8]) ->
 
 /// Is this UDP frame of ours one between these ends?
 fn is_between(frame: &[u8], ends: &Ends) -> bool {
-    frame[..6] == ends.mac.0
-        && frame[26..30] == ends.our.ip().octets()
-        && frame[30..34] == ends.guest.ip().octets()
-        && frame[L3_LEN..L3_LEN + 2] == ends.our.port().to_be_bytes()
-        && frame[L3_LEN + 2..L3_LEN + 4] == ends.guest.port().to_be_bytes()
+    let at = ends.l3_len();
+    let addresses = match (ends.our.ip(), ends.guest.ip()) {
+        (IpAddr::V4(our), IpAddr::V4(guest)) => {
+            is_at(frame, 12, &[0x08, 0])
+                && is_at(frame, at - 8, &our.octets())
+                && is_at(frame, at - 4, &guest.octets())
+        }
+        (IpAddr::V6(our), IpAddr::V6(guest)) => {
+            is_at(frame, 12, &[0x86, 0xdd])
+                && is_at(frame, at - 32, &our.octets())
+                && is_at(frame, at - 16, &guest.octets())
+        }
+        _ => false,
+    };
+    addresses
+        && is_at(frame, 0, &ends.mac.0)
+        && is_at(frame, at, &ends.our.port().to_be_bytes())
+        && is_at(frame, at + 2, &ends.guest.port().to_be_bytes())
 }
 
-/// Send an ICMP echo message; ports in `ends` mean nothing here.
-pub fn icmp_echo(
-    out: &mut Outbox,
-    config: &Config,
-    ends: &Ends,
-    kind: u8,
-    ident: u16,
-    seq: u16,
-    payload: &[u8],
-) {
-    let (head, len) = (L3_LEN + icmpv4::HEADER_LEN, payload.len());
-    let buf = out.reserve(head + len);
-    buf[head..].copy_from_slice(payload);
-    l3(buf, config, *ends.our.ip(), *ends.guest.ip(), ends.mac, protocol::ICMP, icmpv4::HEADER_LEN + len);
-    icmpv4::emit_echo(&mut buf[L3_LEN..], kind, ident, seq, len);
-    out.commit(head + len, Offload::default());
+fn is_at(frame: &[u8], at: usize, bytes: &[u8]) -> bool {
+    frame.get(at..at + bytes.len()) == Some(bytes)
 }
 
-/// Tell the guest why its packet went nowhere. `original` starts at the IPv4 header of the packet.
-pub fn icmp_unreachable(
+/// An echo request or reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Echo<'a> {
+    /// A reply, or a request.
+    pub reply: bool,
+    /// Identifier and sequence number.
+    pub ident: u16,
+    /// See `ident`.
+    pub seq: u16,
+    /// The data.
+    pub payload: &'a [u8],
+}
+
+/// Send an echo message; ports in `ends` mean nothing here.
+pub fn echo(out: &mut Outbox, config: &Config, ends: &Ends, echo: &Echo<'_>) {
+    let (l3_len, len) = (ends.l3_len(), icmpv4::HEADER_LEN + echo.payload.len());
+    let buf = out.reserve(l3_len + len);
+    buf[l3_len + icmpv4::HEADER_LEN..].copy_from_slice(echo.payload);
+    if let (IpAddr::V6(our), IpAddr::V6(guest)) = (ends.our.ip(), ends.guest.ip()) {
+        let kind = if echo.reply { icmpv6::kind::ECHO_REPLY } else { icmpv6::kind::ECHO_REQUEST };
+        let [a, b] = echo.ident.to_be_bytes();
+        let [c, d] = echo.seq.to_be_bytes();
+        ends_l3(buf, config, ends, icmpv6::PROTOCOL, len);
+        icmpv6::emit(&mut buf[l3_len..], our, guest, kind, 0, [a, b, c, d]);
+    } else {
+        let kind = if echo.reply { icmpv4::kind::ECHO_REPLY } else { icmpv4::kind::ECHO_REQUEST };
+        ends_l3(buf, config, ends, protocol::ICMP, len);
+        icmpv4::emit_echo(&mut buf[l3_len..], kind, echo.ident, echo.seq, echo.payload.len());
+    }
+    out.commit(l3_len + len, Offload::default());
+}
+
+/// Why a packet of a guest went nowhere, in both languages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreachable {
+    /// Nobody there.
+    Host,
+    /// Nobody listens there.
+    Port,
+    /// Not allowed.
+    Prohibited,
+}
+
+impl Unreachable {
+    fn code_v4(self) -> u8 {
+        match self {
+            Unreachable::Host => icmpv4::code::HOST,
+            Unreachable::Port => icmpv4::code::PORT,
+            Unreachable::Prohibited => icmpv4::code::ADMIN_PROHIBITED,
+        }
+    }
+
+    fn code_v6(self) -> u8 {
+        match self {
+            Unreachable::Host => icmpv6::code::ADDRESS,
+            Unreachable::Port => icmpv6::code::PORT,
+            Unreachable::Prohibited => icmpv6::code::ADMIN_PROHIBITED,
+        }
+    }
+}
+
+/// Tell the guest why its packet went nowhere. `original` starts at the IP header of the packet.
+pub fn unreachable(
     out: &mut Outbox,
     config: &Config,
-    guest: Ipv4Addr,
-    mac: Mac,
-    code: u8,
+    (guest, mac): (IpAddr, Mac),
+    why: Unreachable,
     original: &[u8],
 ) {
-    const LARGEST: usize = 576;
-    let buf = out.reserve(ethernet::HEADER_LEN + LARGEST);
-    let len = icmpv4::emit_error(&mut buf[L3_LEN..], icmpv4::kind::UNREACHABLE, code, 0, original);
-    l3(buf, config, config.host, guest, mac, protocol::ICMP, len);
-    out.commit(L3_LEN + len, Offload::default());
+    let Some(plan) = config.plan(guest) else { return };
+    let our = if is_link_local(guest) { LINK_LOCAL_HOST.into() } else { plan.host };
+    let l3_len = l3_len(guest);
+    let buf = out.reserve(ethernet::HEADER_LEN + usize::from(config.mtu));
+    let (protocol, len) = if let (IpAddr::V6(our), IpAddr::V6(guest)) = (our, guest) {
+        let kind = (icmpv6::kind::UNREACHABLE, why.code_v6());
+        let len = icmpv6::emit_error(&mut buf[l3_len..], (our, guest), kind, 0, original);
+        (icmpv6::PROTOCOL, len)
+    } else {
+        let kind = icmpv4::kind::UNREACHABLE;
+        (protocol::ICMP, icmpv4::emit_error(&mut buf[l3_len..], kind, why.code_v4(), 0, original))
+    };
+    l3(buf, config, (our, guest), mac, protocol, len);
+    out.commit(l3_len + len, Offload::default());
 }
 
 /// Send an ARP message from one of our addresses: a reply, or with `target_mac` broadcast a question.
 pub fn arp(out: &mut Outbox, operation: u16, our: Ipv4Addr, target: Ipv4Addr, target_mac: Mac) {
-    let ours = Config::mac_of(our);
+    let ours = Config::mac_of(our.into());
     let buf = out.reserve(ethernet::HEADER_LEN + arp::LEN);
     ethernet::emit(buf, target_mac, ours, ethertype::ARP);
     let asked = if operation == arp::REQUEST { Mac([0; 6]) } else { target_mac };
@@ -193,20 +267,60 @@ pub fn arp(out: &mut Outbox, operation: u16, our: Ipv4Addr, target: Ipv4Addr, ta
     out.commit(ethernet::HEADER_LEN + arp::LEN, Offload::default());
 }
 
+/// Ask everybody where `guest` lives.
+pub fn who_has(out: &mut Outbox, config: &Config, guest: IpAddr) {
+    let Some(plan) = config.plan(guest) else { return };
+    match (plan.host, guest) {
+        (IpAddr::V4(host), IpAddr::V4(guest)) => arp(out, arp::REQUEST, host, guest, Mac::BROADCAST),
+        (IpAddr::V6(_), IpAddr::V6(guest)) => {
+            let group = ndp::solicited_node(guest);
+            let mac = config.gateway_mac(IpAddr::V6(guest));
+            icmpv6_message(
+                out,
+                (LINK_LOCAL_HOST, group),
+                ndp::multicast_mac(group),
+                ndp::NEIGHBOR_LEN,
+                mac,
+                |message| {
+                    ndp::emit_solicitation(message, (LINK_LOCAL_HOST, group), guest, mac);
+                },
+            );
+        }
+        _ => {}
+    }
+}
+
+/// Send a neighbour discovery message of `len` bytes, which `fill` writes.
+pub fn icmpv6_message(
+    out: &mut Outbox,
+    (src, dst): (Ipv6Addr, Ipv6Addr),
+    to: Mac,
+    len: usize,
+    from: Mac,
+    fill: impl FnOnce(&mut [u8]),
+) {
+    let head = l3_len(dst.into());
+    let buf = out.reserve(head + len);
+    ethernet::emit(buf, to, from, ethertype::IPV6);
+    let repr = IpRepr {
+        src: src.into(),
+        dst: dst.into(),
+        protocol: icmpv6::PROTOCOL,
+        hops: ndp::HOP_LIMIT,
+        payload_len: len,
+    };
+    repr.emit(&mut buf[ethernet::HEADER_LEN..]);
+    fill(&mut buf[head..]);
+    out.commit(head + len, Offload::default());
+}
+
 /// The start of a guest's SYN, rebuilt for quoting: an ICMP error must name the connection it is about, and the SYN
 /// itself is long gone when the host's connect fails.
-pub fn quote_syn(ends: &Ends, seq: u32) -> [u8; ipv4::HEADER_LEN + tcp::HEADER_LEN] {
-    let mut packet = [0; ipv4::HEADER_LEN + tcp::HEADER_LEN];
-    let ip = Ipv4Repr {
-        src: *ends.guest.ip(),
-        dst: *ends.our.ip(),
-        protocol: protocol::TCP,
-        ttl: TTL,
-        ident: 0,
-        dont_fragment: true,
-        payload_len: tcp::HEADER_LEN,
-    };
-    ip.emit(&mut packet);
+pub fn quote_syn(ends: &Ends, seq: u32) -> Vec<u8> {
+    let mut packet = vec![0; ip::header_len(ends.guest.ip()) + tcp::HEADER_LEN];
+    let (src, dst) = (ends.guest.ip(), ends.our.ip());
+    let repr = IpRepr { src, dst, protocol: protocol::TCP, hops: TTL, payload_len: tcp::HEADER_LEN };
+    let len = repr.emit(&mut packet);
     let segment = TcpRepr {
         src_port: ends.guest.port(),
         dst_port: ends.our.port(),
@@ -217,6 +331,6 @@ pub fn quote_syn(ends: &Ends, seq: u32) -> [u8; ipv4::HEADER_LEN + tcp::HEADER_L
         mss: None,
         window_scale: None,
     };
-    segment.emit(&mut packet[ipv4::HEADER_LEN..]);
+    segment.emit(&mut packet[len..]);
     packet
 }

@@ -9,7 +9,7 @@ use crate::timers::{Deadline, Timers};
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 use std::hash::{Hash, Hasher};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// What identifies a flow. `our` is `0.0.0.0:0` for mappings that do not depend on the other end.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -17,13 +17,13 @@ pub struct Key {
     /// IP protocol number.
     pub protocol: u8,
     /// The guest's end.
-    pub guest: SocketAddrV4,
+    pub guest: SocketAddr,
     /// Our end, as the guest sees it.
-    pub our: SocketAddrV4,
+    pub our: SocketAddr,
 }
 
 /// "Whatever the other end is."
-pub const ANY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
+pub const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// A flow of either kind.
 pub enum Flow<H: Host> {

@@ -1,12 +1,12 @@
 //! Forwards into the guest network: which guest a socket of the host leads to.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 /// A forward as the translation knows it. A TCP forward's listening socket stays with the event loop, which brings
 /// accepted connections; a UDP forward's socket is ours, because answers leave through it.
 pub struct Forward<D> {
     /// Where it leads.
-    pub guest: SocketAddrV4,
+    pub guest: SocketAddr,
     /// The UDP socket.
     pub socket: Option<D>,
 }
@@ -56,7 +56,7 @@ impl<D> Forwards<D> {
 
 impl<D> Forwards<D> {
     /// Borrow a UDP forward's socket for reading while its datagrams are worked off.
-    pub(super) fn take_socket(&mut self, slot: usize) -> Option<(SocketAddrV4, D)> {
+    pub(super) fn take_socket(&mut self, slot: usize) -> Option<(SocketAddr, D)> {
         let forward = self.slots.get_mut(slot)?.as_mut()?;
         Some((forward.guest, forward.socket.take()?))
     }

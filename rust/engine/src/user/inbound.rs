@@ -1,65 +1,31 @@
 //! What comes in from the host without a guest having asked: forwards, and answers of services.
 
+use super::UserNet;
 use super::datagram::{self, DatagramFlow, Via};
 use super::emit::{self, Ends};
 use super::flows::{Flow, Key};
 use super::forwards::Forward;
 use super::tcp::{TcpFlow, Verdict};
-use super::{Config, UserNet};
 use crate::host::{Host, Peer};
 use crate::outbox::Outbox;
 use crate::table::Token;
 use crate::time::Time;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use wirebay_wire::ipv4::protocol;
-use wirebay_wire::{DropReason, Mac, arp};
+use wirebay_wire::{DropReason, Mac};
 
-/// Messages waiting for a service; a guest that floods loses its own.
-const SERVICE_QUEUE: usize = 64;
 /// How many other ports are tried when a client's own is taken by another client of the same address.
 const PORT_TRIES: u16 = 64;
 
-/// A UDP payload on its way to or from a service.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ServiceMessage {
-    /// The guest's Ethernet address.
-    pub mac: Mac,
-    /// Where it comes from.
-    pub src: SocketAddrV4,
-    /// Where it goes.
-    pub dst: SocketAddrV4,
-    /// The payload.
-    pub payload: Vec<u8>,
-}
-
 impl<H: Host> UserNet<H> {
-    pub(super) fn push_service(&mut self, message: ServiceMessage) -> Result<(), DropReason> {
-        if self.services.len() >= SERVICE_QUEUE {
-            return Err(DropReason::ServiceBusy);
-        }
-        self.services.push_back(message);
-        Ok(())
-    }
-
-    /// The next message for a service.
-    pub fn pop_service(&mut self) -> Option<ServiceMessage> {
-        self.services.pop_front()
-    }
-
-    /// A service's answer to a guest.
-    pub fn service_reply(&mut self, message: &ServiceMessage, out: &mut Outbox) {
-        let ends = Ends { our: message.src, guest: message.dst, mac: message.mac };
-        datagram::to_guest(out, &self.config, &mut self.drops, &ends, &message.payload);
-    }
-
     /// The slot the next forward gets.
     pub fn forward_vacancy(&self) -> usize {
         self.forwards.vacancy()
     }
 
     /// A new forward to `guest`: TCP without a socket, UDP with its bound one. Its slot.
-    pub fn add_forward(&mut self, guest: SocketAddrV4, socket: Option<H::Datagram>) -> usize {
+    pub fn add_forward(&mut self, guest: SocketAddr, socket: Option<H::Datagram>) -> usize {
         self.forwards.add(Forward { guest, socket })
     }
 
@@ -75,7 +41,7 @@ impl<H: Host> UserNet<H> {
         }
     }
 
-    /// A TCP forward has accepted `client`; `adopt` makes the socket ours under the flow's token.
+    /// The TCP forward in `slot` has accepted `client`; `adopt` makes the socket ours under the flow's token.
     pub fn accept(
         &mut self,
         now: Time,
@@ -84,20 +50,35 @@ impl<H: Host> UserNet<H> {
         adopt: impl FnOnce(&mut H, Token) -> io::Result<H::Tcp>,
         out: &mut Outbox,
     ) {
-        if let Err(reason) = self.try_accept(now, slot, client, adopt, out) {
+        match self.forwards.get(slot).map(|forward| forward.guest) {
+            Some(guest) => self.bring(now, guest, client, adopt, out),
+            None => self.drops.count(DropReason::UnknownService),
+        }
+    }
+
+    /// Bring a connection of `client` to a guest.
+    pub fn bring(
+        &mut self,
+        now: Time,
+        guest: SocketAddr,
+        client: SocketAddr,
+        adopt: impl FnOnce(&mut H, Token) -> io::Result<H::Tcp>,
+        out: &mut Outbox,
+    ) {
+        if let Err(reason) = self.try_bring(now, guest, client, adopt, out) {
             self.drops.count(reason);
         }
     }
 
-    fn try_accept(
+    fn try_bring(
         &mut self,
         now: Time,
-        slot: usize,
+        guest: SocketAddr,
         client: SocketAddr,
         adopt: impl FnOnce(&mut H, Token) -> io::Result<H::Tcp>,
         out: &mut Outbox,
     ) -> Result<(), DropReason> {
-        let guest = self.forwards.get(slot).ok_or(DropReason::UnknownService)?.guest;
+        self.config.plan(guest.ip()).ok_or(DropReason::HostUnreachable)?;
         let key = self.inbound_key(protocol::TCP, guest, client).ok_or(DropReason::FlowTableFull)?;
         let token = self.flows.vacancy().ok_or(DropReason::FlowTableFull)?;
         let socket = adopt(&mut self.host, token).map_err(|_| DropReason::DescriptorsExhausted)?;
@@ -117,17 +98,17 @@ impl<H: Host> UserNet<H> {
     }
 
     /// How the guest sees the client: its real address and port, or another port where two clients would be one.
-    fn inbound_key(&self, protocol: u8, guest: SocketAddrV4, client: SocketAddr) -> Option<Key> {
-        let ip = self.config.seen_from_guest(client.ip());
+    fn inbound_key(&self, protocol: u8, guest: SocketAddr, client: SocketAddr) -> Option<Key> {
+        let ip = self.config.seen_from_guest(client.ip(), guest.ip());
         (0..PORT_TRIES).find_map(|i| {
             let port = client.port().wrapping_add(i).max(1);
-            let key = Key { protocol, guest, our: SocketAddrV4::new(ip, port) };
+            let key = Key { protocol, guest, our: SocketAddr::new(ip, port) };
             self.flows.find(&key).is_none().then_some(key)
         })
     }
 
     fn inbound_ends(&self, key: &Key) -> Ends {
-        let mac = self.neighbors.find(*key.guest.ip()).unwrap_or(Mac([0; 6]));
+        let mac = self.neighbors.find(key.guest.ip()).unwrap_or(Mac([0; 6]));
         Ends { our: key.our, guest: key.guest, mac }
     }
 
@@ -151,7 +132,7 @@ impl<H: Host> UserNet<H> {
         &mut self,
         now: Time,
         slot: usize,
-        guest: SocketAddrV4,
+        guest: SocketAddr,
         client: Peer,
         data: &[u8],
         out: &mut Outbox,
@@ -164,7 +145,7 @@ impl<H: Host> UserNet<H> {
         let mut waits = false;
         let Some(Flow::Datagram(flow)) = self.flows.get(token) else { return Ok(()) };
         flow.touch(now);
-        if let Some(mac) = neighbors.find(*guest.ip()) {
+        if let Some(mac) = neighbors.find(guest.ip()) {
             flow.ends.mac = mac;
             datagram::to_guest(out, config, drops, &flow.ends, data);
         } else if let Via::Inbound { held, .. } = &mut flow.via {
@@ -173,7 +154,7 @@ impl<H: Host> UserNet<H> {
             } else {
                 waits = true;
             }
-            emit::arp(out, arp::REQUEST, config.host, *guest.ip(), Mac::BROADCAST);
+            emit::who_has(out, config, guest.ip());
         }
         self.flows.arm(token);
         if waits {
@@ -193,11 +174,11 @@ impl<H: Host> UserNet<H> {
     }
 
     /// The flow of a client that has been here before: same slot, same client, same local address.
-    fn inbound_flow(&mut self, slot: usize, guest: SocketAddrV4, client: Peer) -> Option<Token> {
-        let ip = self.config.seen_from_guest(client.addr.ip());
+    fn inbound_flow(&mut self, slot: usize, guest: SocketAddr, client: Peer) -> Option<Token> {
+        let ip = self.config.seen_from_guest(client.addr.ip(), guest.ip());
         (0..PORT_TRIES).find_map(|i| {
             let port = client.addr.port().wrapping_add(i).max(1);
-            let key = Key { protocol: protocol::UDP, guest, our: SocketAddrV4::new(ip, port) };
+            let key = Key { protocol: protocol::UDP, guest, our: SocketAddr::new(ip, port) };
             let token = self.flows.find(&key)?;
             let Some(Flow::Datagram(flow)) = self.flows.get(token) else { return None };
             let same = matches!(&flow.via, Via::Inbound { forward, client: c, .. } if *forward == slot && *c == client);
@@ -209,7 +190,7 @@ impl<H: Host> UserNet<H> {
         &mut self,
         now: Time,
         slot: usize,
-        guest: SocketAddrV4,
+        guest: SocketAddr,
         client: Peer,
     ) -> Result<Token, DropReason> {
         let key = self.inbound_key(protocol::UDP, guest, client.addr).ok_or(DropReason::FlowTableFull)?;
@@ -219,17 +200,18 @@ impl<H: Host> UserNet<H> {
     }
 
     /// A guest's Ethernet address has become known: whoever waited for it goes on.
-    pub(super) fn resolved(&mut self, now: Time, ip: Ipv4Addr, mac: Mac, out: &mut Outbox) {
+    pub(super) fn resolved(&mut self, now: Time, ip: IpAddr, mac: Mac, out: &mut Outbox) {
+        self.ping_resolved(ip, out);
         let waiting = std::mem::take(&mut self.unresolved);
         for token in waiting {
             match self.flows.get(token) {
-                Some(Flow::Tcp(flow)) if *flow.ends.guest.ip() == ip => {
+                Some(Flow::Tcp(flow)) if flow.ends.guest.ip() == ip => {
                     self.with_tcp(now, token, out, |flow, cx| {
                         flow.resolve(cx, mac);
                         Verdict::Keep
                     });
                 }
-                Some(Flow::Datagram(flow)) if *flow.ends.guest.ip() == ip => {
+                Some(Flow::Datagram(flow)) if flow.ends.guest.ip() == ip => {
                     flow.ends.mac = mac;
                     if let Via::Inbound { held, .. } = &mut flow.via
                         && let Some(data) = held.take()
@@ -257,10 +239,5 @@ impl<H: Host> UserNet<H> {
             self.drops.count(DropReason::HostRefused);
         }
         self.flows.arm(token);
-    }
-
-    /// The Ethernet address guests send to.
-    pub fn gateway_mac(&self) -> Mac {
-        Config::mac_of(self.config.host)
     }
 }

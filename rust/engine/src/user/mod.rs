@@ -10,8 +10,8 @@
 //! - Bulk data towards guests is sent by [`UserNet::run`], one super-segment a flow in turn, as long as there is room on
 //!   the way to that guest. A flow whose guest does not drain waits aside until [`UserNet::unstall`].
 //!
-//! A frame is dropped with a reason, or it reaches one of: ARP for our addresses, the service channel (DHCP), echo,
-//! a datagram flow, a TCP flow. Sources outside the guest network are refused, so that no guest can open flows in the
+//! A frame is dropped with a reason, or it reaches one of: ARP or neighbour discovery for our addresses, a service in
+//! Python (DHCP, DNS, TFTP ...), echo, a datagram flow, a TCP flow. Both families take the same way (`outbound.rs`). Sources outside the guest network are refused, so that no guest can open flows in the
 //! name of others, and so are destinations that the host would take for itself.
 
 mod config;
@@ -22,12 +22,15 @@ mod forwards;
 mod inbound;
 mod neighbors;
 mod outbound;
+mod router;
+mod services;
 pub mod tcp;
 
-pub use config::Config;
+pub use config::{Config, Plan};
 pub use flows::{Census, Secret};
 pub use forwards::Forwards;
-pub use inbound::ServiceMessage;
+pub use router::{Ping, Pong};
+pub use services::{Call, ServiceMessage};
 
 use crate::counters::Drops;
 use crate::host::{Host, Readiness};
@@ -36,6 +39,8 @@ use crate::table::Token;
 use crate::time::Time;
 use flows::{Flow, Flows};
 use neighbors::Neighbors;
+use router::Router;
+use services::Services;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use tcp::send::Pumped;
@@ -63,7 +68,8 @@ pub struct UserNet<H: Host> {
     to_run: VecDeque<Token>,
     stalled: Vec<Token>,
     unresolved: Vec<Token>,
-    services: VecDeque<ServiceMessage>,
+    services: Services,
+    router: Router,
     /// Frames and datagrams this network dropped.
     pub drops: Drops,
 }
@@ -73,6 +79,7 @@ impl<H: Host> UserNet<H> {
     pub fn new(config: Config, host: H, secret: Secret) -> Self {
         UserNet {
             flows: Flows::new(config.max_flows, secret),
+            router: Router::new(&config),
             config,
             host,
             forwards: Forwards::default(),
@@ -84,7 +91,7 @@ impl<H: Host> UserNet<H> {
             to_run: VecDeque::new(),
             stalled: Vec::new(),
             unresolved: Vec::new(),
-            services: VecDeque::new(),
+            services: Services::default(),
             drops: Drops::default(),
         }
     }
@@ -123,6 +130,7 @@ impl<H: Host> UserNet<H> {
         }
         match ethernet.ethertype {
             ethertype::IPV4 => self.ipv4_input(now, &ethernet, frame, out),
+            ethertype::IPV6 => self.ipv6_input(now, &ethernet, frame, out),
             ethertype::ARP => self.arp_input(now, &ethernet, out),
             _ => Err(DropReason::UnknownEthertype),
         }
@@ -130,13 +138,13 @@ impl<H: Host> UserNet<H> {
 
     fn arp_input(&mut self, now: Time, ethernet: &Ethernet<'_>, out: &mut Outbox) -> Result<(), DropReason> {
         let message = Arp::parse(ethernet.payload)?;
-        if self.config.is_guest(message.sender_ip) && message.sender_mac == ethernet.src {
-            self.learn(now, message.sender_ip, message.sender_mac, out);
+        if self.config.is_guest(message.sender_ip.into()) && message.sender_mac == ethernet.src {
+            self.learn(now, message.sender_ip.into(), message.sender_mac, out);
         }
         if message.operation != arp::REQUEST {
             return Ok(());
         }
-        if !self.config.is_ours(message.target_ip) {
+        if !self.config.answers_for(message.target_ip.into()) {
             return Err(DropReason::NotForUs);
         }
         emit::arp(out, arp::REPLY, message.target_ip, message.sender_ip, ethernet.src);
@@ -226,11 +234,15 @@ impl<H: Host> UserNet<H> {
 
     /// When [`UserNet::on_time`] wants to be called.
     pub fn next_deadline(&self) -> Option<Time> {
-        self.flows.next_deadline()
+        let deadlines =
+            [self.flows.next_deadline(), self.services.next_deadline(), self.router.next_deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Time has passed.
     pub fn on_time(&mut self, now: Time, out: &mut Outbox) {
+        self.expire_calls(now, out);
+        self.advertise_on_time(now, out);
         while let Some(token) = self.flows.pop_due(now) {
             match self.flows.get(token) {
                 Some(Flow::Tcp(_)) => self.with_tcp(now, token, out, TcpFlow::timeout),
@@ -270,7 +282,7 @@ impl<H: Host> UserNet<H> {
 
     fn end_tcp(&mut self, token: Token, verdict: Verdict) {
         if let Some(Flow::Tcp(flow)) = self.flows.remove(token) {
-            self.budget += flow.backlog_len();
+            self.budget += flow.held();
             if verdict == Verdict::Abort {
                 self.host.tcp_abort(flow.socket);
             }

@@ -1,6 +1,6 @@
 //! Which Ethernet address a guest's IP address lives at, learned from what guests send.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use wirebay_wire::Mac;
 
 /// Addresses remembered. A guest that invents more only makes us ask by ARP again.
@@ -9,13 +9,13 @@ const LIMIT: usize = 256;
 /// A bounded table; the oldest entry gives way.
 #[derive(Default)]
 pub struct Neighbors {
-    entries: Vec<(Ipv4Addr, Mac)>,
+    entries: Vec<(IpAddr, Mac)>,
     next: usize,
 }
 
 impl Neighbors {
     /// `ip` is at `mac`. True if that is news.
-    pub fn learn(&mut self, ip: Ipv4Addr, mac: Mac) -> bool {
+    pub fn learn(&mut self, ip: IpAddr, mac: Mac) -> bool {
         if mac.is_multicast() {
             return false;
         }
@@ -32,7 +32,7 @@ impl Neighbors {
     }
 
     /// Where `ip` was last seen.
-    pub fn find(&self, ip: Ipv4Addr) -> Option<Mac> {
+    pub fn find(&self, ip: IpAddr) -> Option<Mac> {
         self.entries.iter().find(|(i, _)| *i == ip).map(|&(_, mac)| mac)
     }
 }

@@ -1,9 +1,8 @@
 //! Packets from guests: who may send what where, and which flow it belongs to.
 
-use super::datagram::{self, DatagramFlow, Via};
-use super::emit::{self, Ends};
+use super::datagram::{DatagramFlow, Via};
+use super::emit::{self, Echo, Ends, Unreachable};
 use super::flows::{ANY, Flow, Key};
-use super::inbound::ServiceMessage;
 use super::tcp::{self, TcpFlow, Verdict};
 use super::{Config, UserNet};
 use crate::host::{DatagramKind, Host};
@@ -11,37 +10,57 @@ use crate::outbox::Outbox;
 use crate::table::Token;
 use crate::time::Time;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use wirebay_wire::checksum;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use wirebay_wire::ethernet::{Ethernet, Mac};
-use wirebay_wire::icmpv4::{self, Icmp, code};
-use wirebay_wire::ipv4::{self, Ipv4, protocol};
+use wirebay_wire::icmpv4::{self, Icmp};
+use wirebay_wire::icmpv6::{self, Icmpv6};
+use wirebay_wire::ip::{self, Ip};
+use wirebay_wire::ipv4::{Ipv4, protocol};
+use wirebay_wire::ipv6::Ipv6;
 use wirebay_wire::tcp::Tcp;
 use wirebay_wire::udp::Udp;
-use wirebay_wire::{DropReason, Frame};
+use wirebay_wire::{DropReason, Frame, checksum};
 
-/// Where DHCP clients send to.
+/// Where DHCP clients send to (RFC 2131 section 4.1).
 const DHCP_PORT: u16 = 67;
+/// Where DHCPv6 clients send to (RFC 8415 section 7).
+const DHCPV6_PORT: u16 = 547;
+const DHCPV6_GROUP: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 1, 2);
 
-/// A packet from a guest that has passed the checks of its source.
-struct Packet<'a> {
-    now: Time,
-    mac: Mac,
-    ip: Ipv4<'a>,
-    /// The whole IPv4 packet, for quoting in ICMP errors.
-    bytes: &'a [u8],
-    frame: &'a Frame<'a>,
+/// A packet from a guest.
+pub(super) struct Packet<'a> {
+    pub now: Time,
+    pub mac: Mac,
+    pub ip: Ip<'a>,
+    pub frame: &'a Frame<'a>,
 }
 
 impl Packet<'_> {
     /// Verify the transport checksum, unless it is known to be right or not computed yet.
-    fn verify(&self, bad: DropReason) -> Result<(), DropReason> {
+    pub fn verify(&self, bad: DropReason) -> Result<(), DropReason> {
         let offload = &self.frame.offload;
         if offload.checksum.is_some() || offload.checksum_valid {
             return Ok(());
         }
-        let pseudo = checksum::pseudo_v4(self.ip.src, self.ip.dst, self.ip.protocol, self.ip.payload.len());
-        if checksum::finish(checksum::add(pseudo, self.ip.payload)) == 0 { Ok(()) } else { Err(bad) }
+        let sum = checksum::add(self.ip.pseudo(), self.ip.payload);
+        if checksum::finish(sum) == 0 { Ok(()) } else { Err(bad) }
+    }
+
+    /// A datagram, its checksum verified where there is one; only IPv4 may do without (RFC 8200 section 8.1).
+    fn udp(&self) -> Result<Udp<'_>, DropReason> {
+        let udp = Udp::parse(self.ip.payload)?;
+        if udp.checksum != 0 || self.ip.src.is_ipv6() {
+            self.verify(DropReason::UdpBadChecksum)?;
+        }
+        Ok(udp)
+    }
+
+    fn ends(&self, our_port: u16, guest_port: u16) -> Ends {
+        Ends {
+            our: SocketAddr::new(self.ip.dst, our_port),
+            guest: SocketAddr::new(self.ip.src, guest_port),
+            mac: self.mac,
+        }
     }
 }
 
@@ -53,58 +72,70 @@ impl<H: Host> UserNet<H> {
         frame: &Frame<'_>,
         out: &mut Outbox,
     ) -> Result<(), DropReason> {
-        let ours = |mac: Mac| mac == self.config.gateway_mac() || mac == Config::mac_of(self.config.dns);
-        if !ours(ethernet.dst) && !ethernet.dst.is_multicast() {
-            return Err(DropReason::NotForUs);
-        }
+        self.check_station(ethernet.dst, self.config.v4.is_some())?;
         let ip = Ipv4::parse(ethernet.payload)?;
         if ip.is_fragment() {
             return Err(DropReason::Ipv4Fragment);
         }
-        let packet = Packet { now, mac: ethernet.src, ip, bytes: ethernet.payload, frame };
-        if packet.ip.protocol == protocol::UDP && self.service_input(&packet)? {
-            return Ok(());
-        }
-        if !self.config.is_guest(packet.ip.src) {
-            return Err(DropReason::SourceNotInNet);
-        }
-        if ethernet.dst.is_multicast() || self.config.is_broadcast(packet.ip.dst) {
-            return Err(DropReason::MartianDestination);
-        }
-        match packet.ip.protocol {
-            protocol::TCP => self.tcp_input(&packet, out),
-            protocol::UDP => self.udp_input(&packet, out),
-            protocol::ICMP => self.icmp_input(&packet, out),
-            _ => Err(DropReason::UnknownProtocol),
-        }
+        let packet = Packet { now, mac: ethernet.src, ip: (ip, ethernet.payload).into(), frame };
+        self.ip_input(&packet, ethernet.dst, out)
     }
 
-    /// DHCP goes to the service, whatever its source address; true if this was DHCP.
-    fn service_input(&mut self, packet: &Packet<'_>) -> Result<bool, DropReason> {
-        let for_us = self.config.is_broadcast(packet.ip.dst) || packet.ip.dst == self.config.host;
-        let udp = Udp::parse(packet.ip.payload)?;
-        if udp.dst_port != DHCP_PORT || !for_us {
-            return Ok(false);
+    pub(super) fn ipv6_input(
+        &mut self,
+        now: Time,
+        ethernet: &Ethernet<'_>,
+        frame: &Frame<'_>,
+        out: &mut Outbox,
+    ) -> Result<(), DropReason> {
+        self.check_station(ethernet.dst, self.config.v6.is_some())?;
+        let ip = Ipv6::parse(ethernet.payload)?;
+        let packet = Packet { now, mac: ethernet.src, ip: (ip, ethernet.payload).into(), frame };
+        if packet.ip.protocol == icmpv6::PROTOCOL && self.ndp_input(&packet, out)? {
+            return Ok(());
         }
-        if udp.checksum != 0 {
-            packet.verify(DropReason::UdpBadChecksum)?;
+        self.ip_input(&packet, ethernet.dst, out)
+    }
+
+    /// Is the frame for one of our stations, or for all?
+    fn check_station(&self, dst: Mac, family_is_on: bool) -> Result<(), DropReason> {
+        let config = &self.config;
+        let plans = config.v4.iter().chain(&config.v6);
+        let mut ours = plans.flat_map(|plan| [plan.host, plan.dns]).chain(config.services.iter().copied());
+        if !family_is_on {
+            return Err(DropReason::UnknownEthertype);
         }
-        self.push_service(ServiceMessage {
-            mac: packet.mac,
-            src: SocketAddrV4::new(packet.ip.src, udp.src_port),
-            dst: SocketAddrV4::new(packet.ip.dst, udp.dst_port),
-            payload: udp.payload.to_vec(),
-        })?;
-        Ok(true)
+        if dst.is_multicast() || ours.any(|addr| dst == Config::mac_of(addr)) {
+            return Ok(());
+        }
+        Err(DropReason::NotForUs)
+    }
+
+    fn ip_input(&mut self, packet: &Packet<'_>, station: Mac, out: &mut Outbox) -> Result<(), DropReason> {
+        let ip = &packet.ip;
+        if ip.protocol == protocol::UDP && self.dhcp_input(packet)? {
+            return Ok(());
+        }
+        if !self.config.is_guest(ip.src) {
+            return Err(DropReason::SourceNotInNet);
+        }
+        if station.is_multicast() || ip.dst.is_multicast() || self.config.is_broadcast(ip.dst) {
+            return Err(DropReason::MartianDestination);
+        }
+        match ip.protocol {
+            protocol::TCP => self.tcp_input(packet, out),
+            protocol::UDP => self.udp_input(packet, out),
+            protocol::ICMP if ip.src.is_ipv4() => self.icmp_input(packet, out),
+            icmpv6::PROTOCOL if ip.src.is_ipv6() => self.icmpv6_input(packet, out),
+            _ => Err(DropReason::UnknownProtocol),
+        }
     }
 
     fn tcp_input(&mut self, packet: &Packet<'_>, out: &mut Outbox) -> Result<(), DropReason> {
         let seg = Tcp::parse(packet.ip.payload)?;
         packet.verify(DropReason::TcpBadChecksum)?;
-        let our = SocketAddrV4::new(packet.ip.dst, seg.dst_port);
-        let guest = SocketAddrV4::new(packet.ip.src, seg.src_port);
-        let ends = Ends { our, guest, mac: packet.mac };
-        let key = Key { protocol: protocol::TCP, guest, our };
+        let ends = packet.ends(seg.dst_port, seg.src_port);
+        let key = Key { protocol: protocol::TCP, guest: ends.guest, our: ends.our };
         let Some(token) = self.flows.find(&key) else {
             return self.tcp_unknown(packet, &seg, key, ends, out);
         };
@@ -129,6 +160,9 @@ impl<H: Host> UserNet<H> {
             tcp::reset_stray(out, &self.config, &ends, seg);
             return Err(DropReason::TcpNoFlow);
         }
+        if let Some(service) = self.services.find(&key) {
+            return self.service_syn(packet, service, key, ends, out);
+        }
         let target = self.config.target(key.our, self.resolvers.first().copied());
         let opened = target.and_then(|to| self.tcp_open(packet, seg, key, ends, to, out));
         if let Err(reason) = opened
@@ -148,20 +182,20 @@ impl<H: Host> UserNet<H> {
         target: SocketAddr,
         out: &mut Outbox,
     ) -> Result<(), DropReason> {
-        self.learn(packet.now, *key.guest.ip(), packet.mac, out);
+        self.learn(packet.now, key.guest.ip(), packet.mac, out);
         let token = self.flows.vacancy().ok_or(DropReason::FlowTableFull)?;
         let socket = match self.host.tcp_connect(token, target) {
             Ok(socket) => socket,
             Err(error) => {
                 let reason = reason_of(&error);
                 if !answers_with_reset(reason) {
-                    self.answer_error(reason, &ends, packet.bytes, out);
+                    self.answer_error(reason, &ends, packet.ip.packet, out);
                 }
                 return Err(reason);
             }
         };
         let iss = self.initial_sequence(&key, packet.now);
-        let flow = TcpFlow::from_guest(socket, ends, seg, self.config.mtu, iss, packet.now);
+        let flow = TcpFlow::from_guest(socket, ends, seg, &self.config, iss, packet.now);
         self.flows.insert(key, Flow::Tcp(flow));
         // On the loopback the connect has ended by now; elsewhere this arms the timer.
         self.host_event(packet.now, token, crate::Readiness::default(), out);
@@ -189,65 +223,109 @@ impl<H: Host> UserNet<H> {
     }
 
     /// An ICMP error about `original`, where one says more than silence.
-    fn answer_error(&mut self, reason: DropReason, ends: &Ends, original: &[u8], out: &mut Outbox) {
-        let code = match reason {
-            DropReason::HostUnreachable => code::HOST,
-            DropReason::Restricted | DropReason::HostLoopbackForbidden | DropReason::PingForbidden => {
-                code::ADMIN_PROHIBITED
-            }
-            DropReason::NoResolver | DropReason::UnknownService | DropReason::HostRefused => code::PORT,
+    pub(super) fn answer_error(
+        &mut self,
+        reason: DropReason,
+        ends: &Ends,
+        original: &[u8],
+        out: &mut Outbox,
+    ) {
+        use DropReason as R;
+        let why = match reason {
+            R::HostUnreachable => Unreachable::Host,
+            R::Restricted | R::HostLoopbackForbidden | R::PingForbidden => Unreachable::Prohibited,
+            R::NoResolver | R::UnknownService | R::HostRefused => Unreachable::Port,
             _ => return,
         };
-        emit::icmp_unreachable(out, &self.config, *ends.guest.ip(), ends.mac, code, original);
+        emit::unreachable(out, &self.config, (ends.guest.ip(), ends.mac), why, original);
     }
 
     fn udp_input(&mut self, packet: &Packet<'_>, out: &mut Outbox) -> Result<(), DropReason> {
-        let udp = Udp::parse(packet.ip.payload)?;
-        if udp.checksum != 0 {
-            packet.verify(DropReason::UdpBadChecksum)?;
+        let udp = packet.udp()?;
+        let ends = packet.ends(udp.dst_port, udp.src_port);
+        let key = Key { protocol: protocol::UDP, guest: ends.guest, our: ends.our };
+        if self.services.find(&key).is_some() {
+            self.learn(packet.now, packet.ip.src, packet.mac, out);
+            return self.push_service(&ends, udp.payload);
         }
-        let our = SocketAddrV4::new(packet.ip.dst, udp.dst_port);
-        let guest = SocketAddrV4::new(packet.ip.src, udp.src_port);
         let segment = packet.frame.offload.gso.map(|gso| gso.size);
-        self.datagram_out(packet, protocol::UDP, our, guest, udp.payload, segment, out)
+        self.datagram_out(packet, protocol::UDP, &ends, udp.payload, segment, out)
+    }
+
+    /// DHCP goes to the service, whatever its source address; true if this was DHCP.
+    fn dhcp_input(&mut self, packet: &Packet<'_>) -> Result<bool, DropReason> {
+        let dst = packet.ip.dst;
+        let (port, group) = match dst {
+            IpAddr::V4(_) => (DHCP_PORT, self.config.is_broadcast(dst)),
+            IpAddr::V6(_) => (DHCPV6_PORT, dst == IpAddr::V6(DHCPV6_GROUP)),
+        };
+        if Udp::parse(packet.ip.payload)?.dst_port != port || !(group || self.config.is_host(dst)) {
+            return Ok(false);
+        }
+        let udp = packet.udp()?;
+        self.push_service(&packet.ends(udp.dst_port, udp.src_port), udp.payload)?;
+        Ok(true)
     }
 
     fn icmp_input(&mut self, packet: &Packet<'_>, out: &mut Outbox) -> Result<(), DropReason> {
         let icmp = Icmp::parse(packet.ip.payload)?;
-        if icmp.kind != icmpv4::kind::ECHO_REQUEST {
-            return Err(DropReason::UnknownService);
+        match icmp.kind {
+            icmpv4::kind::ECHO_REQUEST => {}
+            icmpv4::kind::ECHO_REPLY => return self.pong(packet, icmp.ident, icmp.seq),
+            _ => return Err(DropReason::UnknownService),
         }
-        let guest = SocketAddrV4::new(packet.ip.src, icmp.ident);
-        let our = SocketAddrV4::new(packet.ip.dst, 0);
-        if self.config.is_ours(packet.ip.dst) {
-            if ipv4::HEADER_LEN + packet.ip.payload.len() > usize::from(self.config.mtu) {
-                return Err(DropReason::TooBigForGuest);
-            }
-            let ends = Ends { our, guest, mac: packet.mac };
-            let reply = icmpv4::kind::ECHO_REPLY;
-            emit::icmp_echo(out, &self.config, &ends, reply, icmp.ident, icmp.seq, icmp.payload);
-            return Ok(());
-        }
-        self.datagram_out(packet, protocol::ICMP, our, guest, packet.ip.payload, None, out)
+        let echo = Echo { reply: true, ident: icmp.ident, seq: icmp.seq, payload: icmp.payload };
+        self.echo_input(packet, protocol::ICMP, &echo, out)
     }
 
-    #[allow(clippy::too_many_arguments)] // a datagram is just that many things
+    fn icmpv6_input(&mut self, packet: &Packet<'_>, out: &mut Outbox) -> Result<(), DropReason> {
+        let (IpAddr::V6(src), IpAddr::V6(dst)) = (packet.ip.src, packet.ip.dst) else {
+            return Err(DropReason::UnknownProtocol);
+        };
+        let icmp = Icmpv6::parse(src, dst, packet.ip.payload)?;
+        match icmp.kind {
+            icmpv6::kind::ECHO_REQUEST => {}
+            icmpv6::kind::ECHO_REPLY => return self.pong(packet, icmp.ident, icmp.seq),
+            _ => return Err(DropReason::UnknownService),
+        }
+        let echo = Echo { reply: true, ident: icmp.ident, seq: icmp.seq, payload: icmp.payload };
+        self.echo_input(packet, icmpv6::PROTOCOL, &echo, out)
+    }
+
+    /// An echo request: ours are answered here, others go out. `reply` is what would answer it.
+    fn echo_input(
+        &mut self,
+        packet: &Packet<'_>,
+        protocol: u8,
+        reply: &Echo<'_>,
+        out: &mut Outbox,
+    ) -> Result<(), DropReason> {
+        let ends = packet.ends(0, reply.ident);
+        if !self.config.answers_for(packet.ip.dst) {
+            return self.datagram_out(packet, protocol, &ends, packet.ip.payload, None, out);
+        }
+        if ip::header_len(packet.ip.dst) + packet.ip.payload.len() > usize::from(self.config.mtu) {
+            return Err(DropReason::TooBigForGuest);
+        }
+        emit::echo(out, &self.config, &ends, reply);
+        self.learn(packet.now, packet.ip.src, packet.mac, out);
+        Ok(())
+    }
+
     fn datagram_out(
         &mut self,
         packet: &Packet<'_>,
         protocol: u8,
-        our: SocketAddrV4,
-        guest: SocketAddrV4,
+        ends: &Ends,
         data: &[u8],
         segment: Option<u16>,
         out: &mut Outbox,
     ) -> Result<(), DropReason> {
-        let ends = datagram::ends(our, guest, packet.mac);
-        let sent = self.datagram_send(packet.now, protocol, &ends, data, segment);
+        let sent = self.datagram_send(packet.now, protocol, ends, data, segment);
         if let Err(reason) = sent {
-            self.answer_error(reason, &ends, packet.bytes, out);
+            self.answer_error(reason, ends, packet.ip.packet, out);
         }
-        self.learn(packet.now, *guest.ip(), packet.mac, out);
+        self.learn(packet.now, packet.ip.src, packet.mac, out);
         sent
     }
 
@@ -280,16 +358,16 @@ impl<H: Host> UserNet<H> {
         ends: &Ends,
     ) -> Result<(Token, Option<SocketAddr>), DropReason> {
         let target = self.config.target(ends.our, self.resolvers.first().copied())?;
-        let is_dns = exact.protocol == protocol::UDP && *ends.our.ip() == self.config.dns;
+        let is_dns = exact.protocol == protocol::UDP && self.config.is_dns(ends.our.ip());
         let key = if is_dns { exact } else { Key { our: ANY, ..exact } };
         if let Some(token) = self.flows.find(&key) {
             return Ok((token, Some(target)));
         }
         let token = self.flows.vacancy().ok_or(DropReason::FlowTableFull)?;
-        let kind = if key.protocol == protocol::ICMP { DatagramKind::Ping4 } else { kind_for(&target) };
+        let kind = kind_for(key.protocol, &target);
         let socket = self.host.datagram_open(token, kind).map_err(|error| open_reason(kind, &error))?;
         let via = match kind {
-            DatagramKind::Ping4 => Via::Ping(socket),
+            DatagramKind::Ping4 | DatagramKind::Ping6 => Via::Ping(socket),
             _ if is_dns => Via::Dns(socket, target),
             _ => Via::Cone(socket),
         };
@@ -297,20 +375,27 @@ impl<H: Host> UserNet<H> {
         Ok((token, Some(target)))
     }
 
-    pub(super) fn learn(&mut self, now: Time, ip: Ipv4Addr, mac: Mac, out: &mut Outbox) {
-        if self.neighbors.learn(ip, mac) && !self.unresolved.is_empty() {
+    pub(super) fn learn(&mut self, now: Time, ip: IpAddr, mac: Mac, out: &mut Outbox) {
+        if self.neighbors.learn(ip, mac) {
             self.resolved(now, ip, mac, out);
         }
     }
 }
 
-fn kind_for(target: &SocketAddr) -> DatagramKind {
-    if target.is_ipv6() { DatagramKind::Udp6 } else { DatagramKind::Udp4 }
+fn kind_for(protocol: u8, target: &SocketAddr) -> DatagramKind {
+    match protocol {
+        protocol::ICMP => DatagramKind::Ping4,
+        icmpv6::PROTOCOL => DatagramKind::Ping6,
+        _ if target.is_ipv6() => DatagramKind::Udp6,
+        _ => DatagramKind::Udp4,
+    }
 }
 
 fn open_reason(kind: DatagramKind, error: &io::Error) -> DropReason {
     match error.kind() {
-        io::ErrorKind::PermissionDenied if kind == DatagramKind::Ping4 => DropReason::PingForbidden,
+        io::ErrorKind::PermissionDenied if matches!(kind, DatagramKind::Ping4 | DatagramKind::Ping6) => {
+            DropReason::PingForbidden
+        }
         _ => reason_of(error),
     }
 }

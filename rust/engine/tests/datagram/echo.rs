@@ -3,7 +3,7 @@
 use crate::support::fake_sockets::errno;
 use crate::support::frames::{DNS, GUEST, GUEST_MAC, HOST, Packet, echo, ping_frame};
 use crate::support::world::{World, qemu};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 use wirebay_engine::{Config, DatagramKind};
 use wirebay_wire::DropReason;
@@ -13,13 +13,31 @@ const OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
 fn reply(src: Ipv4Addr, ident: u16, seq: u16, payload: &[u8]) -> Packet {
     let payload = payload.to_vec();
-    Packet::Icmp { to: GUEST_MAC, src, dst: GUEST, kind: ECHO_REPLY, code: 0, ident, seq, payload }
+    Packet::Icmp {
+        to: GUEST_MAC,
+        src: src.into(),
+        dst: GUEST.into(),
+        kind: ECHO_REPLY,
+        code: 0,
+        ident,
+        seq,
+        payload,
+    }
 }
 
 /// The only answer is an ICMP error with this code; the packet it quotes.
 fn unreachable(answers: &[Packet], expected: u8) -> &[u8] {
-    let [Packet::Icmp { to: GUEST_MAC, src: HOST, dst: GUEST, kind: UNREACHABLE, code, payload, .. }] =
-        answers
+    let [
+        Packet::Icmp {
+            to: GUEST_MAC,
+            src: IpAddr::V4(HOST),
+            dst: IpAddr::V4(GUEST),
+            kind: UNREACHABLE,
+            code,
+            payload,
+            ..
+        },
+    ] = answers
     else {
         panic!("{answers:?}")
     };

@@ -3,6 +3,7 @@
 #![allow(clippy::large_stack_arrays, clippy::unchecked_time_subtraction, clippy::needless_pass_by_value)]
 
 mod arp;
+mod connect;
 mod dns;
 mod echo;
 mod forward;

@@ -1,9 +1,10 @@
 //! UDP between guests and the world.
 
 use crate::support::fake_sockets::{Sent, errno};
-use crate::support::frames::{GATEWAY_MAC, GUEST, GUEST_MAC, HOST, Packet, finish, from_mac, udp_frame, v4};
+use crate::support::frames::{GUEST, GUEST_MAC, HOST, Packet, finish, from_mac, udp_frame, v4};
 use crate::support::rng::Stream;
 use crate::support::world::{World, qemu};
+use std::net::IpAddr;
 use std::time::Duration;
 use wirebay_engine::{Config, DatagramKind, Peer};
 use wirebay_wire::{DropReason, Gso, GsoKind, Mac, Offload, PartialChecksum};
@@ -225,8 +226,17 @@ fn what_the_host_says_about_a_destination_is_told_to_the_guest() {
         let mut world = mapped();
         world.host.kernel().send_fails = Some(number);
         let answers = send(&mut world, GUEST_END, SERVER, b"lost");
-        let [Packet::Icmp { to: GUEST_MAC, src: HOST, dst: GUEST, kind: 3, code, payload, .. }] =
-            &answers[..]
+        let [
+            Packet::Icmp {
+                to: GUEST_MAC,
+                src: IpAddr::V4(HOST),
+                dst: IpAddr::V4(GUEST),
+                kind: 3,
+                code,
+                payload,
+                ..
+            },
+        ] = &answers[..]
         else {
             panic!("{answers:?}")
         };
@@ -253,5 +263,4 @@ fn answers_go_where_the_guest_was_last_seen() {
     world.put(&[from_mac(udp_frame(v4(GUEST_END), v4(SERVER), b"new card"), moved)]);
     world.host.arrives(0, SERVER, b"answer");
     assert!(matches!(&hear(&mut world)[..], [Packet::Udp { to, .. }] if *to == moved));
-    assert_eq!(world.net.gateway_mac(), GATEWAY_MAC);
 }

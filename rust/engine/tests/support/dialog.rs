@@ -6,7 +6,7 @@ use super::fake_host::{Connect, TcpPeer};
 use super::frames::{Packet, Seg, v4};
 use super::watch::before;
 use super::world::{World, qemu};
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::time::Duration;
 use wirebay_engine::{Config, Time};
 use wirebay_wire::tcp::flags::{ACK, FIN, PSH, RST, SYN};
@@ -81,8 +81,8 @@ fn opened(world: &mut World, syn: &Seg) -> u32 {
 pub struct Dialog {
     pub world: World,
     /// The guest's end, and the one it talks to.
-    pub guest: SocketAddrV4,
-    pub our: SocketAddrV4,
+    pub guest: SocketAddr,
+    pub our: SocketAddr,
     /// What the guest sends next, and what it expects next.
     pub seq: u32,
     pub ack: u32,
@@ -129,7 +129,7 @@ impl Dialog {
         let slot = world.net.add_forward(guest, None);
         world.put(&[super::frames::arp_frame(
             1,
-            (super::frames::GUEST_MAC, *guest.ip()),
+            (super::frames::GUEST_MAC, super::frames::GUEST),
             super::frames::HOST,
         )]);
         world.accept(slot, "203.0.113.9:50000");

@@ -1,18 +1,25 @@
 //! Frames of a guest, made by hand, and the network's frames, taken apart.
 
-use super::checksum::{ones_sum, transport_sum};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use super::checksum::{ones_sum, transport_sum, transport_sum_v6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use wirebay_engine::Time;
 use wirebay_wire::arp::{self, Arp};
 use wirebay_wire::ethernet::{self, Ethernet, Mac, ethertype};
 use wirebay_wire::icmpv4::{self, Icmp};
+use wirebay_wire::icmpv6::{self, Icmpv6};
+use wirebay_wire::ip::{Ip, IpRepr};
 use wirebay_wire::ipv4::{self, Ipv4, Ipv4Repr, protocol};
+use wirebay_wire::ipv6::{self, Ipv6};
+use wirebay_wire::ndp;
 use wirebay_wire::tcp::{self, Tcp, TcpRepr};
 use wirebay_wire::udp::{self, Udp, UdpRepr};
 
 pub const GUEST_MAC: Mac = Mac([0x52, 0x54, 0, 0x12, 0x34, 0x56]);
 pub const GATEWAY_MAC: Mac = Mac([0x52, 0x55, 10, 0, 2, 2]);
 pub const DNS_MAC: Mac = Mac([0x52, 0x55, 10, 0, 2, 3]);
+pub const GATEWAY6_MAC: Mac = Mac([0x52, 0x56, 0, 0, 0, 2]);
+pub const GUEST6: Ipv6Addr = Ipv6Addr::new(0xfec0, 0, 0, 0, 0x5054, 0xff, 0xfe12, 0x3456);
+pub const HOST6: Ipv6Addr = Ipv6Addr::new(0xfec0, 0, 0, 0, 0, 0, 0, 2);
 pub const GUEST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
 pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 pub const DNS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 3);
@@ -20,7 +27,7 @@ pub const DNS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 3);
 /// Where Ethernet and IPv4 headers end.
 pub const TRANSPORT: usize = ethernet::HEADER_LEN + ipv4::HEADER_LEN;
 
-pub fn v4(text: &str) -> SocketAddrV4 {
+pub fn v4(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
@@ -28,8 +35,8 @@ pub fn v4(text: &str) -> SocketAddrV4 {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Seg {
     pub at: Time,
-    pub src: SocketAddrV4,
-    pub dst: SocketAddrV4,
+    pub src: SocketAddr,
+    pub dst: SocketAddr,
     pub seq: u32,
     pub ack: u32,
     pub flags: u8,
@@ -70,17 +77,38 @@ impl Seg {
         let mut segment = vec![0; repr.header_len()];
         repr.emit(&mut segment);
         segment.extend(&self.payload);
-        ipv4_frame(*self.src.ip(), *self.dst.ip(), protocol::TCP, &segment)
+        ip_frame(self.src.ip(), self.dst.ip(), protocol::TCP, &segment)
     }
 }
 
 /// A frame of the network towards a guest.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Packet {
-    Arp { to: Mac, message: Arp },
-    Tcp { to: Mac, seg: Seg },
-    Udp { to: Mac, src: SocketAddrV4, dst: SocketAddrV4, payload: Vec<u8> },
-    Icmp { to: Mac, src: Ipv4Addr, dst: Ipv4Addr, kind: u8, code: u8, ident: u16, seq: u16, payload: Vec<u8> },
+    Arp {
+        to: Mac,
+        message: Arp,
+    },
+    Tcp {
+        to: Mac,
+        seg: Seg,
+    },
+    Udp {
+        to: Mac,
+        src: SocketAddr,
+        dst: SocketAddr,
+        payload: Vec<u8>,
+    },
+    /// Of either family.
+    Icmp {
+        to: Mac,
+        src: IpAddr,
+        dst: IpAddr,
+        kind: u8,
+        code: u8,
+        ident: u16,
+        seq: u16,
+        payload: Vec<u8>,
+    },
 }
 
 impl Packet {
@@ -95,14 +123,17 @@ impl Packet {
         if ethernet.ethertype == ethertype::ARP {
             return Packet::Arp { to, message: Arp::parse(ethernet.payload).unwrap() };
         }
-        assert_eq!(ethernet.ethertype, ethertype::IPV4);
-        let ip = Ipv4::parse(ethernet.payload).unwrap();
+        let ip: Ip<'_> = match ethernet.ethertype {
+            ethertype::IPV4 => (Ipv4::parse(ethernet.payload).unwrap(), ethernet.payload).into(),
+            ethertype::IPV6 => (Ipv6::parse(ethernet.payload).unwrap(), ethernet.payload).into(),
+            other => panic!("Ethernet type {other:#x}"),
+        };
         match ip.protocol {
             protocol::TCP => Packet::Tcp { to, seg: parse_tcp(at, &ip) },
             protocol::UDP => {
                 let udp = Udp::parse(ip.payload).unwrap();
                 let (src, dst) =
-                    (SocketAddrV4::new(ip.src, udp.src_port), SocketAddrV4::new(ip.dst, udp.dst_port));
+                    (SocketAddr::new(ip.src, udp.src_port), SocketAddr::new(ip.dst, udp.dst_port));
                 Packet::Udp { to, src, dst, payload: udp.payload.to_vec() }
             }
             _ => parse_icmp(to, &ip),
@@ -110,12 +141,12 @@ impl Packet {
     }
 }
 
-fn parse_tcp(at: Time, ip: &Ipv4<'_>) -> Seg {
+fn parse_tcp(at: Time, ip: &Ip<'_>) -> Seg {
     let tcp = Tcp::parse(ip.payload).unwrap();
     Seg {
         at,
-        src: SocketAddrV4::new(ip.src, tcp.src_port),
-        dst: SocketAddrV4::new(ip.dst, tcp.dst_port),
+        src: SocketAddr::new(ip.src, tcp.src_port),
+        dst: SocketAddr::new(ip.dst, tcp.dst_port),
         seq: tcp.seq,
         ack: tcp.ack,
         flags: tcp.flags,
@@ -126,7 +157,21 @@ fn parse_tcp(at: Time, ip: &Ipv4<'_>) -> Seg {
     }
 }
 
-fn parse_icmp(to: Mac, ip: &Ipv4<'_>) -> Packet {
+fn parse_icmp(to: Mac, ip: &Ip<'_>) -> Packet {
+    if let (IpAddr::V6(src), IpAddr::V6(dst)) = (ip.src, ip.dst) {
+        assert_eq!(ip.protocol, icmpv6::PROTOCOL);
+        let Icmpv6 { kind, code, ident, seq, payload, .. } = Icmpv6::parse(src, dst, ip.payload).unwrap();
+        return Packet::Icmp {
+            to,
+            src: ip.src,
+            dst: ip.dst,
+            kind,
+            code,
+            ident,
+            seq,
+            payload: payload.to_vec(),
+        };
+    }
     assert_eq!(ip.protocol, protocol::ICMP);
     let icmp = Icmp::parse(ip.payload).unwrap();
     Packet::Icmp {
@@ -139,6 +184,46 @@ fn parse_icmp(to: Mac, ip: &Ipv4<'_>) -> Packet {
         seq: icmp.seq,
         payload: icmp.payload.to_vec(),
     }
+}
+
+/// A frame to the gateway of either family.
+pub fn ip_frame(src: IpAddr, dst: IpAddr, proto: u8, transport: &[u8]) -> Vec<u8> {
+    match (src, dst) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => ipv4_frame(src, dst, proto, transport),
+        (IpAddr::V6(src), IpAddr::V6(dst)) => {
+            let to = if dst.is_multicast() { ndp::multicast_mac(dst) } else { GATEWAY6_MAC };
+            ipv6_frame((src, GUEST_MAC), (dst, to), 64, proto, transport)
+        }
+        _ => panic!("a packet between two families"),
+    }
+}
+
+/// An IPv6 frame, with the transport header's checksum filled in.
+pub fn ipv6_frame(
+    (src, src_mac): (Ipv6Addr, Mac),
+    (dst, dst_mac): (Ipv6Addr, Mac),
+    hops: u8,
+    proto: u8,
+    transport: &[u8],
+) -> Vec<u8> {
+    let mut frame = vec![0; ethernet::HEADER_LEN + ipv6::HEADER_LEN];
+    ethernet::emit(&mut frame, dst_mac, src_mac, ethertype::IPV6);
+    let (from, to) = (src.into(), dst.into());
+    let repr = IpRepr { src: from, dst: to, protocol: proto, hops, payload_len: transport.len() };
+    repr.emit(&mut frame[ethernet::HEADER_LEN..]);
+    frame.extend(transport);
+    let segment = &mut frame[ethernet::HEADER_LEN + ipv6::HEADER_LEN..];
+    let at = match proto {
+        protocol::TCP => tcp::CHECKSUM_OFFSET,
+        protocol::UDP => udp::CHECKSUM_OFFSET,
+        icmpv6::PROTOCOL => 2,
+        _ => return frame,
+    };
+    segment[at..at + 2].fill(0);
+    let sum = !transport_sum_v6(src, dst, proto, segment);
+    let sum = if sum == 0 { 0xffff } else { sum };
+    segment[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+    frame
 }
 
 /// An IPv4 frame to the gateway, with the transport header's checksum filled in.
@@ -186,12 +271,12 @@ fn finish_transport(src: Ipv4Addr, dst: Ipv4Addr, proto: u8, segment: &mut [u8])
     segment[at..at + 2].copy_from_slice(&sum.to_be_bytes());
 }
 
-pub fn udp_frame(src: SocketAddrV4, dst: SocketAddrV4, payload: &[u8]) -> Vec<u8> {
+pub fn udp_frame(src: SocketAddr, dst: SocketAddr, payload: &[u8]) -> Vec<u8> {
     let repr = UdpRepr { src_port: src.port(), dst_port: dst.port(), payload_len: payload.len() };
     let mut datagram = vec![0; udp::HEADER_LEN];
     repr.emit(&mut datagram);
     datagram.extend(payload);
-    ipv4_frame(*src.ip(), *dst.ip(), protocol::UDP, &datagram)
+    ip_frame(src.ip(), dst.ip(), protocol::UDP, &datagram)
 }
 
 /// An ICMP message as a guest or a ping socket has it.

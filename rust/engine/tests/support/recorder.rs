@@ -5,6 +5,7 @@ use super::fake_host::FakeHost;
 use super::frames::Seg;
 use super::trace::{Advertised, Line};
 use super::watch::before;
+use std::collections::BTreeMap;
 use wirebay_engine::user::tcp::policy::{self, Ack, Intake};
 use wirebay_wire::tcp::flags::{ACK, FIN, RST, SYN};
 
@@ -31,6 +32,9 @@ pub struct Recorder {
     pub lines: Vec<Line>,
     base: u32,
     rcv_nxt: u32,
+    /// What waits behind a hole: from where to where.
+    early: BTreeMap<u32, u32>,
+    early_fin: Option<u32>,
     edge: u32,
     acked: u32,
     mss: u32,
@@ -60,21 +64,47 @@ impl Recorder {
 
     fn receive(&mut self, seq: u32, len: u32, fin: bool) {
         let total = len + u32::from(fin);
-        if before(self.rcv_nxt, seq) || total == 0 && seq == self.rcv_nxt {
-            return;
+        if before(self.rcv_nxt, seq) {
+            return self.receive_early(seq, len, fin);
         }
         let behind = self.rcv_nxt.wrapping_sub(seq);
         if total <= behind {
-            self.wanted = true;
+            self.wanted |= total > 0 || behind > 0;
             return;
         }
-        let allowed = self.edge.wrapping_sub(self.rcv_nxt);
-        let data = (len - behind.min(len)).min(allowed);
-        self.wanted |= len - behind.min(len) > allowed;
+        let data = self.within_window(seq.wrapping_add(behind), len - behind.min(len));
         self.rcv_nxt = self.rcv_nxt.wrapping_add(data);
         self.one_way += u32::from(data > 0);
-        if fin && seq.wrapping_add(len) == self.rcv_nxt {
+        self.wanted |= !self.early.is_empty() || self.early_fin.is_some();
+        self.take_early();
+        if fin && seq.wrapping_add(len) == self.rcv_nxt || self.early_fin == Some(self.rcv_nxt) {
             (self.fin, self.wanted) = (true, true);
+        }
+    }
+
+    /// Behind a hole: it waits, and is answered at once.
+    fn receive_early(&mut self, seq: u32, len: u32, fin: bool) {
+        let data = self.within_window(seq, len);
+        if data > 0 {
+            let end = self.early.entry(seq).or_default();
+            *end = (*end).max(seq.wrapping_add(data));
+        }
+        if fin && data == len {
+            self.early_fin = Some(seq.wrapping_add(len));
+        }
+    }
+
+    fn within_window(&mut self, seq: u32, len: u32) -> u32 {
+        let allowed = self.edge.wrapping_sub(seq).min(len);
+        self.wanted |= allowed < len;
+        allowed
+    }
+
+    fn take_early(&mut self) {
+        while let Some(entry) = self.early.first_entry().filter(|entry| *entry.key() <= self.rcv_nxt) {
+            let end = entry.remove();
+            self.one_way += u32::from(end > self.rcv_nxt);
+            self.rcv_nxt = self.rcv_nxt.max(end);
         }
     }
 

@@ -1,13 +1,13 @@
 //! smoltcp as the guest: an independent TCP/IP stack that knows nothing of us.
 
-use super::frames::{GUEST, GUEST_MAC, HOST};
+use super::frames::{GUEST, GUEST_MAC, GUEST6, HOST, HOST6};
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp;
 use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, IpCidr};
 use std::collections::VecDeque;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use wirebay_engine::Time;
 
 /// A card with queues for wires.
@@ -75,8 +75,12 @@ impl Smol {
         let mut config = Config::new(EthernetAddress(GUEST_MAC.0).into());
         config.random_seed = seed;
         let mut interface = Interface::new(config, &mut card, instant(now));
-        interface.update_ip_addrs(|addrs| addrs.push(IpCidr::new(GUEST.into(), 24)).unwrap());
+        interface.update_ip_addrs(|addrs| {
+            addrs.push(IpCidr::new(GUEST.into(), 24)).unwrap();
+            addrs.push(IpCidr::new(GUEST6.into(), 64)).unwrap();
+        });
         interface.routes_mut().add_default_ipv4_route(HOST).unwrap();
+        interface.routes_mut().add_default_ipv6_route(HOST6).unwrap();
         Smol { card, interface, sockets: SocketSet::new(Vec::new()) }
     }
 
@@ -87,10 +91,10 @@ impl Smol {
         self.sockets.add(socket)
     }
 
-    pub fn connect(&mut self, to: SocketAddrV4, port: u16, buffers: usize) -> SocketHandle {
+    pub fn connect(&mut self, to: SocketAddr, port: u16, buffers: usize) -> SocketHandle {
         let handle = self.socket(buffers);
         let socket = self.sockets.get_mut::<tcp::Socket<'_>>(handle);
-        socket.connect(self.interface.context(), to, port).unwrap();
+        socket.connect(self.interface.context(), (to.ip(), to.port()), port).unwrap();
         handle
     }
 

@@ -1,9 +1,9 @@
 //! Eyes on every frame the network sends: what must be true of all of them.
 
-use super::checksum::{ones_sum, transport_sum};
+use super::checksum::{ones_sum, transport_sum, transport_sum_v6};
 use super::frames::{Packet, Seg};
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use wirebay_engine::segment::{Capabilities, adapt};
 use wirebay_engine::{Config, Time};
 use wirebay_wire::tcp::flags::{ACK, RST, SYN};
@@ -54,7 +54,7 @@ impl Promise {
 /// The checks, and what they remember.
 pub struct Watch {
     config: Config,
-    promises: HashMap<(SocketAddrV4, SocketAddrV4), Promise>,
+    promises: HashMap<(SocketAddr, SocketAddr), Promise>,
     scratch: Vec<u8>,
 }
 
@@ -68,6 +68,11 @@ impl Watch {
         if seg.has(SYN) {
             self.promises.entry((seg.dst, seg.src)).or_default().heard_syn(seg);
         }
+    }
+
+    /// The network has one more address.
+    pub fn also(&mut self, addr: IpAddr) {
+        self.config.services.push(addr);
     }
 
     /// The network has sent this: check it, and hand it on in plain frames.
@@ -87,11 +92,15 @@ impl Watch {
     }
 
     fn check_plain(&self, frame: &[u8]) {
-        let ours = [self.config.host, self.config.dns].map(|ip| Config::mac_of(ip).0);
-        assert!(ours.iter().any(|mac| frame[6..12] == *mac), "sent from an address that is not ours");
+        let plans = self.config.v4.iter().chain(&self.config.v6);
+        let ours = plans.flat_map(|plan| [plan.host, plan.dns]).chain(self.config.services.iter().copied());
+        let mut ours = ours.map(|ip| Config::mac_of(ip).0);
+        assert!(ours.any(|mac| frame[6..12] == mac), "sent from an address that is not ours");
         assert_ne!(frame[..6], Mac([0; 6]).0, "sent to nobody");
         if frame[12..14] == [8, 0] {
             self.check_ip(&frame[14..]);
+        } else if frame[12..14] == [0x86, 0xdd] {
+            self.check_ipv6(&frame[14..]);
         }
     }
 
@@ -108,9 +117,18 @@ impl Watch {
         assert_eq!(sum, 0xffff, "transport checksum");
     }
 
+    fn check_ipv6(&self, packet: &[u8]) {
+        assert_eq!(packet[0], 0x60);
+        assert_eq!(usize::from(u16::from_be_bytes([packet[4], packet[5]])), packet.len() - 40, "IPv6 length");
+        assert!(packet.len() <= usize::from(self.config.mtu), "{} bytes over the MTU", packet.len());
+        let address = |at: usize| Ipv6Addr::from(<[u8; 16]>::try_from(&packet[at..at + 16]).unwrap());
+        let sum = transport_sum_v6(address(8), address(24), packet[6], &packet[40..]);
+        assert_eq!(sum, 0xffff, "transport checksum");
+    }
+
     fn check_tcp(&mut self, seg: &Seg) {
         let promise = self.promises.entry((seg.src, seg.dst)).or_default();
-        let mss = promise.guest.mss.unwrap_or(536).max(48).min(self.config.mtu - 40);
+        let mss = promise.guest.mss.unwrap_or(536).max(48).min(self.config.mss(seg.dst.ip()));
         assert!(seg.payload.len() <= usize::from(mss), "{} bytes in a segment", seg.payload.len());
         if seg.has(RST) {
             self.promises.remove(&(seg.src, seg.dst));

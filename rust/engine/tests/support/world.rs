@@ -4,23 +4,31 @@ use super::fake_host::{Event, FakeHost};
 use super::frames::{Packet, Seg};
 use super::recorder::{Phase, Recorder};
 use super::watch::Watch;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
-use wirebay_engine::user::{Secret, ServiceMessage};
+use wirebay_engine::user::{Ping, Plan, Secret, ServiceMessage};
 use wirebay_engine::{Config, Outbox, Time, UserNet};
 use wirebay_wire::{DropReason, Frame, Offload};
 
-/// The network with QEMU's addresses.
+/// The network with QEMU's addresses of both families.
+pub fn dual() -> Config {
+    let ip = |text: &str| text.parse().unwrap();
+    let v6 = Some(Plan { net: ip("fec0::"), prefix: 64, host: ip("fec0::2"), dns: ip("fec0::3") });
+    Config { v6, ..qemu() }
+}
+
+/// The network with QEMU's IPv4 addresses, and without IPv6: it sends nothing that nobody asked for.
 pub fn qemu() -> Config {
+    let ip = |text: &str| text.parse().unwrap();
     Config {
-        net: Ipv4Addr::new(10, 0, 2, 0),
-        prefix: 24,
-        host: Ipv4Addr::new(10, 0, 2, 2),
-        dns: Ipv4Addr::new(10, 0, 2, 3),
+        v4: Some(Plan { net: ip("10.0.2.0"), prefix: 24, host: ip("10.0.2.2"), dns: ip("10.0.2.3") }),
+        v6: None,
         mtu: 1500,
         restrict: false,
         host_loopback: true,
         max_flows: 1 << 17,
+        services: Vec::new(),
+        search: Vec::new(),
     }
 }
 
@@ -181,6 +189,35 @@ impl World {
         self.settle();
     }
 
+    /// A service answers at an address.
+    pub fn serve(&mut self, protocol: u8, at: SocketAddr) -> usize {
+        self.watch.also(at.ip());
+        self.net.add_service(protocol, at)
+    }
+
+    /// Python has brought the far end of a connection to a service.
+    pub fn attach(&mut self, connection: u64) -> bool {
+        let adopt = |host: &mut FakeHost, token| Ok(host.adopt(token));
+        let waited = self.net.service_attach(self.now, connection, adopt, &mut self.out);
+        self.collect(Phase::Event);
+        self.settle();
+        waited
+    }
+
+    /// Python has no far end for it.
+    pub fn refuse(&mut self, connection: u64) -> bool {
+        let waited = self.net.service_refuse(connection, &mut self.out);
+        self.collect(Phase::Event);
+        waited
+    }
+
+    /// The network asks a guest for an echo.
+    pub fn ping(&mut self, ping: Ping) -> Result<(), DropReason> {
+        let asked = self.net.ping(ping, &mut self.out);
+        self.collect(Phase::Event);
+        asked
+    }
+
     pub fn service_reply(&mut self, message: &ServiceMessage) {
         self.net.service_reply(message, &mut self.out);
         self.collect(Phase::Event);
@@ -206,7 +243,16 @@ impl World {
 fn guest_segment(at: Time, frame: &Frame<'_>) -> Option<Seg> {
     use wirebay_wire::ethernet::{Ethernet, ethertype};
     use wirebay_wire::ipv4::{Ipv4, protocol};
-    let ethernet = Ethernet::parse(frame.bytes).ok().filter(|e| e.ethertype == ethertype::IPV4)?;
+    use wirebay_wire::ipv6::Ipv6;
+    let ethernet = Ethernet::parse(frame.bytes).ok()?;
+    if ethernet.ethertype == ethertype::IPV6 {
+        let ip = Ipv6::parse(ethernet.payload).ok().filter(|ip| ip.next_header == protocol::TCP)?;
+        wirebay_wire::tcp::Tcp::parse(ip.payload).ok()?;
+        return Packet::parse(at, frame.bytes).seg();
+    }
+    if ethernet.ethertype != ethertype::IPV4 {
+        return None;
+    }
     let ip =
         Ipv4::parse(ethernet.payload).ok().filter(|ip| ip.protocol == protocol::TCP && !ip.is_fragment())?;
     wirebay_wire::tcp::Tcp::parse(ip.payload).ok()?;

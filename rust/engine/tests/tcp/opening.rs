@@ -59,7 +59,7 @@ fn an_unreachable_host_is_an_icmp_error_that_quotes_the_syn() {
     let [Packet::Icmp { src, dst, kind: 3, code: 1, payload, .. }] = &answers[..] else {
         panic!("{answers:?}")
     };
-    assert_eq!((*src, *dst), (HOST, *v4(GUEST_END).ip()));
+    assert_eq!((*src, *dst), (HOST.into(), v4(GUEST_END).ip()));
     assert_eq!(payload[9], 6);
     assert_eq!((&payload[12..16], &payload[16..20]), (&[10, 0, 2, 15][..], &[192, 0, 2, 1][..]));
     assert_eq!(

@@ -60,23 +60,6 @@ fn the_answer_carries_the_acknowledgement_of_the_question() {
 }
 
 #[test]
-fn a_segment_after_a_hole_is_dropped_and_answered_at_once_with_what_is_missing() {
-    let mut dialog = opened();
-    dialog.say(b"abc");
-    for _ in 0..3 {
-        let late = data(&dialog, 6, b"ghi");
-        let answers = dialog.put(&late);
-        assert_eq!(answers.len(), 1, "one for each, or the guest cannot count to three");
-        assert_eq!(answers[0].ack, 1004);
-    }
-    assert_eq!(dialog.world.drops(DropReason::TcpOutOfOrder), 3);
-    for seg in [data(&dialog, 3, b"def"), data(&dialog, 6, b"ghi")] {
-        dialog.put(&seg);
-    }
-    assert_eq!(dialog.peer().received(), b"abcdefghi");
-}
-
-#[test]
 fn what_was_received_before_is_acknowledged_and_not_delivered_again() {
     let mut dialog = opened();
     dialog.say(b"abcdef");

@@ -4,7 +4,7 @@ use crate::support::dialog::{Dialog, Opening};
 use crate::support::fake_host::FakeHost;
 use crate::support::frames::{Packet, Seg, v4};
 use crate::support::world::{World, qemu};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use wirebay_engine::Config;
 use wirebay_wire::DropReason;
@@ -15,8 +15,8 @@ fn template() -> Seg {
 }
 
 /// The guest's end number `i`, one of as many as there may be.
-fn end(i: u32) -> SocketAddrV4 {
-    SocketAddrV4::new(Ipv4Addr::new(10, 0, 2, 15 + (i / 60_000) as u8), 1024 + (i % 60_000) as u16)
+fn end(i: u32) -> SocketAddr {
+    SocketAddr::from(([10, 0, 2, 15 + (i / 60_000) as u8], 1024 + (i % 60_000) as u16))
 }
 
 fn syn(i: u32) -> Seg {
@@ -119,7 +119,8 @@ fn sixty_five_thousand_connections_at_once_are_all_answered() {
     world.settle();
     let mut answered = 0;
     for answer in world.take().into_iter().filter_map(Packet::seg) {
-        let i = (u32::from(answer.dst.ip().octets()[3]) - 15) * 60_000 + u32::from(answer.dst.port()) - 1024;
+        let IpAddr::V4(guest) = answer.dst.ip() else { panic!("an answer of the other family") };
+        let i = (u32::from(guest.octets()[3]) - 15) * 60_000 + u32::from(answer.dst.port()) - 1024;
         assert_eq!((answer.ack, answer.seq), (segs[i as usize].seq, segs[i as usize].ack));
         assert_eq!(answer.payload, segs[i as usize].payload);
         answered += 1;

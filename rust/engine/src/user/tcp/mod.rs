@@ -25,9 +25,10 @@
 //! window goes. A lost segment is a second peek: three duplicate acknowledgements resend the first segment, a timeout
 //! goes back to `una` and starts slowly. End of the host's stream becomes FIN.
 //!
-//! **Guest to host** (`receive.rs`). In-order payload is handed to the socket from the frame it came in. What the
-//! socket does not take waits in the backlog (see `policy.rs` for why that is small). Anything out of order is dropped
-//! and answered with a duplicate acknowledgement. FIN becomes a shutdown of the socket after the last byte.
+//! **Guest to host** (`receive.rs`, `payload.rs`). In-order payload is handed to the socket from the frame it came in.
+//! What the socket does not take waits in the backlog (see `policy.rs` for why that is small). What comes behind a hole
+//! is answered with a duplicate acknowledgement and waits (`early.rs`) until the hole is filled. FIN becomes a shutdown
+//! of the socket after the last byte.
 //!
 //! **Timers** (`timeout.rs`). One deadline a flow: handshake, retransmission, window probe, delayed acknowledgement or
 //! keepalive, whichever applies.
@@ -37,7 +38,9 @@
 //! What must not happen: data acknowledged that the host socket has not taken; a window edge moved back (`policy.rs`);
 //! more in a flow than its backlog, which all flows together share a budget for.
 
+mod early;
 mod open;
+mod payload;
 pub mod policy;
 pub(super) use wirebay_wire::tcp::flags as wire_flags;
 mod receive;
@@ -57,8 +60,6 @@ use std::collections::VecDeque;
 use wirebay_wire::tcp::flags::{ACK, FIN, RST, SYN};
 use wirebay_wire::tcp::{Tcp, TcpRepr};
 
-/// Bytes of TCP and IPv4 header without options: what the MTU leaves is the segment size.
-pub const OVERHEAD: u16 = 40;
 /// What RFC 9293 assumes when a peer does not tell its segment size.
 const DEFAULT_MSS: u16 = 536;
 /// A segment size below this would only be a way to make us work.
@@ -172,6 +173,8 @@ pub struct TcpFlow<S> {
     loss: Loss,
     rtt: Rtt,
     backlog: VecDeque<u8>,
+    /// Payload behind a hole.
+    early: Option<Box<early::Early>>,
     /// Since when the running timer of the handshake, the oldest segment in flight or the shut window counts.
     since: Time,
     heard: Time,
@@ -206,6 +209,7 @@ impl<S> TcpFlow<S> {
             loss: Loss::default(),
             rtt: Rtt::default(),
             backlog: VecDeque::new(),
+            early: None,
             since: now,
             heard: now,
         }
@@ -234,6 +238,11 @@ impl<S> TcpFlow<S> {
     /// Bytes received from the guest that wait for the host socket.
     pub fn backlog_len(&self) -> usize {
         self.backlog.len()
+    }
+
+    /// Bytes of the shared budget that are in use; they are given back when the flow ends.
+    pub fn held(&self) -> usize {
+        self.backlog_len() + self.early.as_ref().map_or(0, |early| early.held())
     }
 
     /// What an answer to the guest's SYN acknowledges.

@@ -1,23 +1,21 @@
 //! Opening a connection, from either side.
 
 use super::flags::{PUMP_WANTED, READABLE};
-use super::{
-    Cx, DEFAULT_MSS, Ends, LEAST_MSS, OVERHEAD, State, TcpFlow, Verdict, before, policy, reset_stray,
-};
+use super::{Config, Cx, DEFAULT_MSS, Ends, LEAST_MSS, State, TcpFlow, Verdict, before, policy, reset_stray};
 use crate::host::Host;
 use crate::time::Time;
 use crate::user::emit;
 use std::io;
 use wirebay_wire::tcp::Tcp;
 use wirebay_wire::tcp::flags::{ACK, RST, SYN};
-use wirebay_wire::{DropReason, Mac, arp};
+use wirebay_wire::{DropReason, Mac};
 
 impl<S> TcpFlow<S> {
     /// A guest's SYN; the host socket has begun to connect.
-    pub fn from_guest(socket: S, ends: Ends, syn: &Tcp<'_>, mtu: u16, iss: u32, now: Time) -> Self {
+    pub fn from_guest(socket: S, ends: Ends, syn: &Tcp<'_>, config: &Config, iss: u32, now: Time) -> Self {
         let mut flow = TcpFlow::new(socket, ends, State::Connecting, iss, now);
         flow.rcv_nxt = syn.seq.wrapping_add(1);
-        flow.learn_options(syn, mtu);
+        flow.learn_options(syn, config);
         flow
     }
 
@@ -26,8 +24,8 @@ impl<S> TcpFlow<S> {
         TcpFlow::new(socket, ends, State::SynSent, iss, now)
     }
 
-    fn learn_options(&mut self, syn: &Tcp<'_>, mtu: u16) {
-        self.mss = syn.mss.unwrap_or(DEFAULT_MSS).max(LEAST_MSS).min(mtu - OVERHEAD);
+    fn learn_options(&mut self, syn: &Tcp<'_>, config: &Config) {
+        self.mss = syn.mss.unwrap_or(DEFAULT_MSS).max(LEAST_MSS).min(config.mss(self.ends.guest.ip()));
         if let Some(scale) = syn.window_scale {
             (self.guest_scale, self.our_scale) = (scale.min(14), policy::WINDOW_SCALE);
         }
@@ -50,7 +48,7 @@ impl<S> TcpFlow<S> {
 
     pub(super) fn send_syn_ack<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>) {
         let mut repr = self.repr(self.una, SYN | ACK, u16::MAX);
-        repr.mss = Some(cx.config.mtu - OVERHEAD);
+        repr.mss = Some(cx.config.mss(self.ends.guest.ip()));
         repr.window_scale = (self.our_scale > 0).then_some(policy::WINDOW_SCALE);
         emit::tcp_bare(cx.out, cx.config, &self.ends, &repr);
         self.nxt = self.una.wrapping_add(1);
@@ -60,11 +58,10 @@ impl<S> TcpFlow<S> {
     /// Call the guest: SYN, or ARP as long as nobody knows where it lives.
     pub fn call_guest<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>) {
         if self.unresolved() {
-            let guest = *self.ends.guest.ip();
-            return emit::arp(cx.out, arp::REQUEST, cx.config.host, guest, Mac::BROADCAST);
+            return emit::who_has(cx.out, cx.config, self.ends.guest.ip());
         }
         let mut repr = self.repr(self.una, SYN, u16::MAX);
-        repr.mss = Some(cx.config.mtu - OVERHEAD);
+        repr.mss = Some(cx.config.mss(self.ends.guest.ip()));
         repr.window_scale = Some(policy::WINDOW_SCALE);
         emit::tcp_bare(cx.out, cx.config, &self.ends, &repr);
         self.nxt = self.una.wrapping_add(1);
@@ -125,7 +122,7 @@ impl<S> TcpFlow<S> {
             return Verdict::Keep;
         }
         self.rcv_nxt = seg.seq.wrapping_add(1);
-        self.learn_options(seg, cx.config.mtu);
+        self.learn_options(seg, cx.config);
         self.opened(cx);
         self.acknowledge(cx);
         Verdict::Keep

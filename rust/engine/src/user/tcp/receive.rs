@@ -1,12 +1,8 @@
-//! What the guest sends: acknowledgements for us, payload for the host.
+//! What the guest acknowledges, and which of its segments count at all. Their payload is `payload.rs`'s.
 
-use super::flags::{
-    ACK_WANTED, BLOCKED, FIN_ACKED, GUEST_FIN, GUEST_FIN_DONE, HOST_FIN, PUMP_WANTED, RECOVERING,
-};
+use super::flags::{BLOCKED, FIN_ACKED, HOST_FIN, PUMP_WANTED, RECOVERING};
 use super::{Cx, State, TcpFlow, Verdict, before};
 use crate::host::Host;
-use std::collections::VecDeque;
-use std::io;
 use wirebay_wire::DropReason;
 use wirebay_wire::tcp::Tcp;
 use wirebay_wire::tcp::flags::{ACK, FIN, RST, SYN};
@@ -30,7 +26,7 @@ impl<S> TcpFlow<S> {
     }
 
     /// A verdict on an open flow; the last thing the guest hears is that its FIN has arrived.
-    fn farewell<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>) -> Verdict {
+    pub(super) fn farewell<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>) -> Verdict {
         let verdict = self.verdict();
         if verdict == Verdict::Close && self.acked != self.ack_value() {
             self.acknowledge(cx);
@@ -140,126 +136,5 @@ impl<S> TcpFlow<S> {
             self.loss.recover = self.max;
             self.resend_head(cx);
         }
-    }
-
-    fn accept_payload<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>, seg: &Tcp<'_>) -> io::Result<()> {
-        let mut fin = seg.has(FIN);
-        let behind = self.rcv_nxt.wrapping_sub(seg.seq) as i32;
-        let len = seg.payload.len() as i32 + i32::from(fin);
-        if behind < 0 {
-            // A hole. The guest's fast retransmission wants to see every one of these.
-            if len > 0 {
-                cx.drops.count(DropReason::TcpOutOfOrder);
-                self.acknowledge(cx);
-            }
-            return Ok(());
-        }
-        if len <= behind {
-            // Nothing new: an old segment, or a keepalive or window probe that wants an answer.
-            if behind > 0 {
-                if len > 0 {
-                    cx.drops.count(DropReason::TcpDuplicate);
-                }
-                self.set(ACK_WANTED);
-            }
-            return Ok(());
-        }
-        let mut data = &seg.payload[(behind as usize).min(seg.payload.len())..];
-        let allowed = self.edge.wrapping_sub(self.rcv_nxt) as usize;
-        if data.len() > allowed {
-            cx.drops.count(DropReason::TcpOutOfWindow);
-            (data, fin) = (&data[..allowed], false);
-            self.set(ACK_WANTED);
-        }
-        if self.is(GUEST_FIN) {
-            return Ok(());
-        }
-        let taken = self.take(cx, data)?;
-        if fin && taken == data.len() {
-            self.set(GUEST_FIN | ACK_WANTED);
-            self.rcv_nxt = self.rcv_nxt.wrapping_add(1);
-            self.finish_host(cx);
-        }
-        Ok(())
-    }
-
-    /// Hand payload to the host socket; what it does not take waits, within the budget. How much was accepted.
-    fn take<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>, data: &[u8]) -> io::Result<usize> {
-        if data.is_empty() {
-            return Ok(0);
-        }
-        let mut taken = 0;
-        if self.backlog.is_empty() {
-            taken = would_block_is_zero(cx.host.tcp_send(&mut self.socket, data))?;
-        }
-        let rest = &data[taken..];
-        let kept = rest.len().min(*cx.budget);
-        if kept < rest.len() {
-            cx.drops.count(DropReason::TcpBacklogFull);
-        }
-        if kept > 0 {
-            *cx.budget -= kept;
-            self.backlog.extend(&rest[..kept]);
-        }
-        self.rcv_nxt = self.rcv_nxt.wrapping_add((taken + kept) as u32);
-        self.one_way = self.one_way.saturating_add(1);
-        Ok(taken + kept)
-    }
-
-    /// The host socket has room again.
-    pub fn writable<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>) -> Verdict {
-        if self.state != State::Open || self.backlog.is_empty() {
-            return Verdict::Keep;
-        }
-        match self.drain(cx) {
-            Ok(0) => Verdict::Keep,
-            Ok(_) => {
-                self.set(ACK_WANTED);
-                self.finish_host(cx);
-                self.farewell(cx)
-            }
-            Err(_) => {
-                cx.drops.count(DropReason::HostSendFailed);
-                self.reset_guest(cx)
-            }
-        }
-    }
-
-    fn drain<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>) -> io::Result<usize> {
-        let backlog = &mut self.backlog;
-        let mut drained = 0;
-        while !backlog.is_empty() {
-            let taken = would_block_is_zero(cx.host.tcp_send(&mut self.socket, first_piece(backlog)))?;
-            if taken == 0 {
-                break;
-            }
-            backlog.drain(..taken);
-            drained += taken;
-        }
-        *cx.budget += drained;
-        if backlog.is_empty() {
-            // An idle flow keeps no memory for it.
-            *backlog = VecDeque::new();
-        }
-        Ok(drained)
-    }
-
-    /// After the guest's FIN and the last byte before it: end the host's stream too.
-    fn finish_host<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>) {
-        if self.is(GUEST_FIN) && !self.is(GUEST_FIN_DONE) && self.backlog.is_empty() {
-            cx.host.tcp_shutdown(&mut self.socket);
-            self.set(GUEST_FIN_DONE);
-        }
-    }
-}
-
-fn first_piece(backlog: &VecDeque<u8>) -> &[u8] {
-    backlog.as_slices().0
-}
-
-fn would_block_is_zero(result: io::Result<usize>) -> io::Result<usize> {
-    match result {
-        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(0),
-        other => other,
     }
 }

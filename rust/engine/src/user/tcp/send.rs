@@ -8,8 +8,8 @@ use std::io;
 use wirebay_wire::DropReason;
 use wirebay_wire::tcp::flags::{ACK, FIN};
 
-/// The payload of the largest super-segment: what fits one IPv4 packet beside its headers.
-const LARGEST: u32 = u16::MAX as u32 - super::OVERHEAD as u32;
+/// The payload of the largest super-segment: what fits a packet of 64 KiB beside the headers of either family.
+const LARGEST: u32 = u16::MAX as u32 - 60;
 
 /// How a call of [`TcpFlow::pump`] ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,7 +36,7 @@ impl<S> TcpFlow<S> {
         if space == 0 || (space < u32::from(self.mss) && self.in_flight() > 0) {
             return self.blocked(cx);
         }
-        if room < usize::from(self.mss) + emit::L3_LEN + 20 {
+        if room < usize::from(self.mss) + self.ends.l3_len() + 20 {
             return Pumped::Stalled;
         }
         let most = space.min(LARGEST).min(room as u32);
