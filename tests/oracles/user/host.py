@@ -1,8 +1,8 @@
 """The host of both networks: a namespace with servers of the test's own, and another machine on a cable.
 
-Nothing else is in it, so ports are fixed, its resolvers are what the test says, and what is answered to a guest
-is answered by the network under test. Sockets are made inside by a small program and handed over: the test
-itself is every server and every client, and so nothing happens on the host but what a script says.
+Nothing else is in it, so ports are fixed, its resolvers are what the test says, and whatever a guest hears is
+said by the network under test. Sockets are made inside by a small program and handed over: the test itself is
+every server and every client, and so nothing happens on the host but what a script says.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Host:
         self._factories = {True: here, False: elsewhere}
         self.sockets = contextlib.ExitStack()
 
-    def socket(self, kind: socket.SocketKind, address: str, *, here: bool = True) -> socket.socket:
+    def new_socket(self, kind: socket.SocketKind, address: str, *, here: bool = True) -> socket.socket:
         """A new socket of the address's family in the namespace, or in that of the other machine."""
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         factory = self._factories[here]
@@ -53,7 +53,7 @@ class Host:
 
     def bound(self, kind: socket.SocketKind, address: str, port: int) -> socket.socket:
         """A socket bound to an address of the host; a stream socket listens."""
-        made = self.socket(kind, address)
+        made = self.new_socket(kind, address)
         made.bind((address, port))
         if kind == socket.SOCK_STREAM:
             made.listen()
@@ -62,7 +62,7 @@ class Host:
 
 @contextmanager
 def a_host(folder: Path) -> Iterator[Host]:
-    """A host with another machine, whose resolvers are itself, by IPv4 and IPv6, and which lets everybody ping."""
+    """A host with another machine; it is its own resolver, by both families, and lets everybody ping."""
     resolvers = folder / "resolv.conf"
     resolvers.write_text(f"nameserver {LOOPBACK}\nnameserver {LOOPBACK6}\n")
     with place() as where, place(where.into, ("--net", "--mount")) as other:
@@ -81,7 +81,10 @@ def a_host(folder: Path) -> Iterator[Host]:
 def factory(where: Place) -> Iterator[socket.socket]:
     """A socket on which the small program in `where` takes orders."""
     ours, theirs = socket.socketpair()
-    with ours, subprocess.Popen([*where.into, sys.executable, "-c", FACTORY], stdin=theirs) as process:
+    with (
+        ours,
+        subprocess.Popen([*where.into, sys.executable, "-c", FACTORY], stdin=theirs.fileno()) as process,
+    ):
         theirs.close()
         try:
             yield ours

@@ -42,7 +42,7 @@ def connects(name: str, port: int, address: str = LOOPBACK, *, here: bool = True
     """A client of that name, on the host or on the other machine, connects to the host."""
 
     def do(stage: Stage) -> None:
-        stage.sockets[name] = stage.host.socket(STREAM, address, here=here)
+        stage.sockets[name] = stage.host.new_socket(STREAM, address, here=here)
         stage.sockets[name].connect((address, port))
 
     return do
@@ -94,7 +94,7 @@ def sends_from(name: str, port: int, data: bytes, *, here: bool = True) -> Do:
     def do(stage: Stage) -> None:
         address = LOOPBACK if here else HERE
         if name not in stage.sockets:
-            stage.sockets[name] = stage.host.socket(DGRAM, address, here=here)
+            stage.sockets[name] = stage.host.new_socket(DGRAM, address, here=here)
         stage.sockets[name].sendto(data, (address, port))
 
     return do

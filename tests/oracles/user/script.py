@@ -1,8 +1,8 @@
 """Scripts: what a guest says step by step, and what it hears, as fields to compare.
 
 A step does something, most often it sends a frame, and waits for the answer it wants. What comes before the
-answer is recorded as `extra`. A step that wants silence asks something else afterwards, of the same part of the
-network, and whatever comes before that answer breaks the silence; so no time is waited for.
+answer is recorded as `extra`. A step that wants silence asks something else afterwards, of the same part of
+the network, and whatever comes before that answer breaks the silence; so no time is waited for.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tests.oracles.user.dissect import Seen
 from tests.oracles.user.stage import GATEWAY, GATEWAY6, GUEST, GUEST6, MAC, Stage
 from tests.oracles.user.text import Fields, text
 from tests.wire import inet
-from tests.wire.packets import ARP, BROADCAST, RST, arp, dhcp, ethernet
+from tests.wire.packets import ARP, BROADCAST, RST, arp, checksum, dhcp, ethernet
 
 Do = Callable[[Stage], None]
 Wants = Callable[[Stage, Seen], bool]
@@ -76,7 +76,7 @@ def is_refusal(seen: Seen) -> bool:
 
 
 def is_noise(seen: Seen) -> bool:
-    """What comes when it likes: acknowledgements of nothing new, questions for neighbours, news of routers."""
+    """What comes when it likes: acknowledgements of nothing, questions for neighbours, routers."""
     if seen.kind == "tcp":
         return seen.fields["tcp.flags"] == "A" and not seen.payload
     return seen.kind in ("ra", "ns") or seen.fields.get("arp.operation") == "1"
@@ -118,7 +118,7 @@ def echo_body(data: bytes, number: int = 1) -> bytes:
 def echo(kind: int, data: bytes, number: int = 1) -> bytes:
     """An ICMP echo message of IPv4."""
     message = bytes((kind, 0, 0, 0)) + echo_body(data, number)
-    return message[:2] + inet.checksum(message).to_bytes(2, "big") + message[4:]
+    return message[:2] + checksum(message).to_bytes(2, "big") + message[4:]
 
 
 # What is wanted.

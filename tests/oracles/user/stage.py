@@ -1,8 +1,8 @@
 """What a script plays on: a guest's card on one of the networks, and the host behind it.
 
 The guest does by itself what every guest does without being told: it answers who asks for its address, and
-acknowledges what it gets by TCP. All else is said by the script. Sequence numbers are counted from the first of
-each side, so that those of two networks compare.
+acknowledges what it gets by TCP. All else is said by the script. Sequence numbers are counted from the first
+of each side, so that those of two networks compare.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from tests.oracles.user.dissect import Seen, dissect
 from tests.oracles.user.host import Host
 from tests.oracles.user.rig import Wire
-from tests.oracles.user.text import Fields
+from tests.oracles.user.text import Fields, address_of
 from tests.wire import inet
 from tests.wire.inet import IPV6
 from tests.wire.packets import ACK, ARP, BROADCAST, FIN, IPV4, RST, SYN, Segment, arp, ethernet
@@ -61,11 +61,7 @@ class Stage:
     def send(self, packet: bytes) -> None:
         """An IP packet, to the Ethernet address where it belongs."""
         if packet[0] >> 4 == 6:
-            to = (
-                inet.group_mac(str(inet.IPv6Address(packet[24:40])))
-                if packet[24] == 0xFF
-                else self.gateway_mac
-            )
+            to = inet.group_mac(address_of(packet[24:40])) if packet[24] == 0xFF else self.gateway_mac
             self.wire.send(ethernet(to, MAC, IPV6, packet))
             return
         to = BROADCAST if packet[16:20] == b"\xff" * 4 else self.gateway_mac

@@ -1,4 +1,4 @@
-"""DNS: questions to the network's server, which the host's resolver answers; only what is on the way is compared."""
+"""DNS: questions to the network's server, which the host's resolver answers."""
 
 from __future__ import annotations
 

@@ -16,8 +16,9 @@ from tests.oracles.user.script import (
     kind,
     sends,
 )
-from tests.oracles.user.stage import GATEWAY, GATEWAY6, GUEST, GUEST6
+from tests.oracles.user.stage import GATEWAY, GATEWAY6, GUEST, GUEST6, LINK_LOCAL
 from tests.wire import inet
+from tests.wire.packets import ACK, SYN
 
 SERVER = 5000
 QUESTION = dns.question(0x77, "name.test")
@@ -44,7 +45,7 @@ V4 = Scene(
         Step("DNS by TCP", tcp.opens("10.0.2.3", 53, 4003), tcp.any_segment),
         Step("a file", tftp.asks(6900, "boot"), tftp.ANSWER),
         Step("a client comes", connects("a", 5100), tcp.segment),
-        Step("it is accepted", tcp.says(b"", tcp.SYN | tcp.ACK), tcp.any_segment),
+        Step("it is accepted", tcp.says(b"", SYN | ACK), tcp.any_segment),
         Step("its data", gives("a", b"question"), tcp.segment),
         Step("a datagram comes", sends_from("d", 5200, b"question"), kind("udp")),
     ],
@@ -55,7 +56,7 @@ V6 = Scene(
     "restricted by IPv6",
     [
         HELLO6,
-        Step("routers", discovery.solicits(discovery.LINK_LOCAL), kind("ra")),
+        Step("routers", discovery.solicits(LINK_LOCAL), kind("ra")),
         Step("information", discovery.dhcp6(11, discovery.CLIENT_ID, discovery.WANTED), kind("dhcp6")),
         Step("ping of the gateway", discovery.pings(GATEWAY6), discovery.ECHO),
         Step("ping of another machine", discovery.pings(ELSEWHERE6), silent=ask_for_silence6),
