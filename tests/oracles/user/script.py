@@ -65,10 +65,17 @@ def _hear(stage: Stage, step: Step) -> Fields:
     while (seen := stage.receive()) is not None:
         if wants(stage, seen) or (step.wants and is_refusal(seen)):
             answer = seen.fields | {"answer": seen.kind} if step.wants else {"answer": "nothing"}
-            return answer | ({"extra": " ".join(before)} if before else {})
+            return answer | ({"extra": ", ".join(before)} if before else {})
         if not is_noise(seen):
-            before.append(seen.kind)
-    return {"answer": "nothing"} | ({"extra": " ".join(before)} if before else {})
+            before.append(summary(seen))
+    return {"answer": "nothing"} | ({"extra": ", ".join(before)} if before else {})
+
+
+def summary(seen: Seen) -> str:
+    """What a frame is, in a word or two."""
+    return (
+        f"error {seen.fields['icmp.type']}/{seen.fields['icmp.code']}" if seen.kind == "error" else seen.kind
+    )
 
 
 def is_refusal(seen: Seen) -> bool:

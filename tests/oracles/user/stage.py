@@ -23,7 +23,7 @@ from tests.wire.packets import ACK, ARP, BROADCAST, FIN, IPV4, RST, SYN, Segment
 MAC = bytes.fromhex("525400123456")
 GUEST, GATEWAY, GATEWAY6 = "10.0.2.15", "10.0.2.2", "fec0::2"
 GUEST6, LINK_LOCAL = inet.with_prefix("fec0::", MAC), inet.link_local(MAC)
-PATIENCE = 3.0
+PATIENCE = 4.0  # routers may wait three seconds (RFC 4861 6.2.6)
 FIRST = 1000  # the sequence number of every SYN of the guest's
 
 

@@ -57,7 +57,7 @@ DIALOGUE = Scene(
         REQUESTS,
         Step("request of a foreign address", says(request("192.168.1.5")), kind("dhcp")),
         Step("request after a restart", says({TYPE: REQUEST, ADDRESS: packed(GUEST)}), kind("dhcp")),
-        Step("renewal", says({TYPE: REQUEST}, source=GUEST, to=GATEWAY), kind("dhcp")),
+        Step("renewing", says({TYPE: REQUEST}, source=GUEST, to=GATEWAY), kind("dhcp")),
         Step("rebinding", says({TYPE: REQUEST}, source=GUEST), kind("dhcp")),
         Step("inform", says({TYPE: INFORM, WANTED: ALL}, source=GUEST), silent=ask_dhcp_for_silence),
         Step(

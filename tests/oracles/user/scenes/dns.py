@@ -43,11 +43,10 @@ def resolver_answers(data: bytes) -> Do:
             query, peer = by_udp.recvfrom(SIZE)
             by_udp.sendto(reply(query, data), peer)
         else:
-            connection, _ = by_tcp.accept()
-            with connection:
-                connection.settimeout(PATIENCE)
-                query = connection.recv(SIZE)[2:]
-                connection.sendall(framed(reply(query, data)))
+            connection = stage.host.sockets.enter_context(by_tcp.accept()[0])
+            connection.settimeout(PATIENCE)
+            query = connection.recv(SIZE)[2:]
+            connection.sendall(framed(reply(query, data)))
         stage.notes["host.got"] = text(query[2:])
 
     return do
