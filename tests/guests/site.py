@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -71,16 +71,35 @@ def hosting(folder: Path) -> Iterator[Place]:
 @contextmanager
 def site(folder: Path, options: str = "") -> Iterator[Site]:
     """Such a site; `options` are those of the user network."""
-    with hosting(folder) as host, place(host.into, ("--net", "--mount", "--uts")) as guest:
-        # What a client writes there is its own; the file of this machine is not touched.
-        own = folder / "guest-resolv.conf"
-        own.touch()
-        guest.shell(
-            f"mount --bind {own} $(readlink -f /etc/resolv.conf);"
-            # Whether an address is free is asked elsewhere; here nobody waits a second for it.
-            "echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad"
-        )
-        words = ["serve", "-netdev", ",".join(filter(None, ("user,id=u0", options)))]
-        words += ["-netdev", f"tap,id=t0,ifname={CARD},netns=/proc/{guest.pid}/ns/net"]
-        with running(words, before=host.into):
-            yield Site(host, guest, folder)
+    with (
+        hosting(folder) as host,
+        place(host.into, ("--net", "--mount")) as guest,
+        serving(guest, folder, options, host.into),
+    ):
+        yield Site(host, guest, folder)
+
+
+@contextmanager
+def visitor(folder: Path, options: str = "") -> Iterator[Site]:
+    """A guest of this machine itself, for servers that need its users."""
+    with place() as guest, serving(guest, folder, options, ()):
+        yield Site(guest, guest, folder)
+
+
+@contextmanager
+def serving(guest: Place, folder: Path, options: str, before: Sequence[str]) -> Iterator[None]:
+    """Wirebay, run by the words `before`, gives `guest` a card on a user network with these options."""
+    # What a client writes there is its own; the file of this machine is not touched.
+    own = folder / "guest-resolv.conf"
+    own.touch()
+    guest.shell(
+        f"mount --bind {own} $(readlink -f /etc/resolv.conf);"
+        # Whether an address is free is asked elsewhere; here nobody waits a second for it.
+        "echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad"
+    )
+    words = ["serve", "-netdev", ",".join(filter(None, ("user,id=u0", options)))]
+    words += ["-netdev", f"tap,id=t0,ifname={CARD},netns=/proc/{guest.pid}/ns/net"]
+    with running(words, before=before) as program:
+        yield
+        program.terminate()
+        assert program.wait(TIMEOUT) == 0
