@@ -1,4 +1,4 @@
-"""Servers for a host of a test's own, on 127.0.0.1 and ::1: HTTP on 80, and DNS on 53 by UDP and TCP.
+"""Servers for a host of a test's own (site.py): HTTP on port 80, and DNS on 53 by UDP and TCP.
 
 Run as `python -m tests.guests.servers FOLDER` inside of the namespace that is the host. HTTP gives out the
 folder's files; `/who` says who asked. DNS knows every name below `test`: 192.0.2.9 and 2001:db8::9.
@@ -70,7 +70,7 @@ class Pages(http.server.SimpleHTTPRequestHandler):
 def serve(folder: str) -> None:
     """Start all servers."""
     pages = functools.partial(Pages, directory=folder)
-    for address in ("127.0.0.1", "::1"):
+    for address in ("127.0.0.1", "::1", "192.0.2.9", "2001:db8::9"):
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         for base, port, handler in (
             (socketserver.ThreadingTCPServer, 80, pages),
