@@ -44,6 +44,16 @@ def ip(protocol: int, source: str, destination: str, payload: bytes, *, ttl: int
     return start + struct.pack("!H", checksum(start + b"\0\0" + addresses)) + addresses + payload
 
 
+def pieces(packet: bytes, size: int) -> list[bytes]:
+    """An IPv4 packet as fragments with `size` bytes of payload each, a multiple of 8 (RFC 791 3.2)."""
+    header, payload, found = packet[:20], packet[20:], []
+    for at in range(0, len(payload), size):
+        part, more = payload[at : at + size], at + size < len(payload)
+        start = header[:2] + struct.pack("!HHH", 20 + len(part), 77, more << 13 | at // 8) + header[8:10]
+        found.append(start + struct.pack("!H", checksum(start + b"\0\0" + header[12:])) + header[12:] + part)
+    return found
+
+
 def datagram(source: Endpoint, destination: Endpoint, data: bytes, *, ttl: int = 64) -> bytes:
     """A UDP datagram in its packet."""
     udp = struct.pack("!HHHH", source[1], destination[1], 8 + len(data), 0) + data

@@ -84,7 +84,8 @@ def _ipv4(data: bytes) -> Seen:
         "ip.options": text(data[20:header]),
     }
     if fragment & 0x3FFF:
-        return Seen("fragment", fields | {"ip.fragment": str((fragment & 0x1FFF) * 8)})
+        place = f"{(fragment & 0x1FFF) * 8}+{length - header}{'+' if fragment & 0x2000 else ''}"
+        return Seen("fragment", fields | {"ip.fragment": place})
     return _transport(data[9], source, destination, data[header:length], fields)
 
 
