@@ -31,7 +31,8 @@ NETTOOL := $(CACHE)/nettool
 QEMU_PACKAGES := qemu-system-x86,seabios,ipxe-qemu
 # Programs that guests are tried with.
 CLIENTS := curl=curl dhclient=isc-dhcp-client dig=bind9-dnsutils iperf3=iperf3 rdisc6=ndisc6 smbclient=smbclient \
-    smbd=samba tftp=tftp-hpa /lib/systemd/systemd-networkd=systemd
+    smbd=samba tftp=tftp-hpa tracepath=iputils-tracepath traceroute=traceroute \
+    /lib/systemd/systemd-networkd=systemd
 
 .PHONY: demo test test-unit test-rust test-slow lint lint-python lint-rust fmt bench docs clean cargo guests
 

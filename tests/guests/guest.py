@@ -30,13 +30,11 @@ def require_qemu() -> None:
 def qemu_words(image: Image, script: str = "", *, memory: int = 256) -> list[str]:
     """QEMU's command line for this image, without any network option; `memory` in MiB."""
     words = [QEMU, *MACHINE, "-m", str(memory), "-kernel", str(image.kernel), "-initrd", str(image.initramfs)]
-    return [*words, "-append", "console=ttyS0 quiet panic=-1", *script_words(script)]
-
-
-def script_words(script: str) -> list[str]:
-    """QEMU's words that bring a shell script along, for the guest to run."""
-    encoded = base64.b64encode(script.encode()).decode()
-    return ["-fw_cfg", f"name=opt/org.wirebay.script,string={encoded}"] if script else []
+    words += ["-append", "console=ttyS0 quiet panic=-1"]
+    if script:
+        encoded = base64.b64encode(script.encode()).decode()
+        words += ["-fw_cfg", f"name=opt/org.wirebay.script,string={encoded}"]
+    return words
 
 
 def boot(
@@ -53,13 +51,3 @@ def boot(
     """
     require_qemu()
     return Console([*before, *qemu_words(image or ensure(), script, memory=memory), *network])
-
-
-def netboot(before: Sequence[str], network: Sequence[str], script: str = "", *, memory: int = 512) -> Console:
-    """Start a machine with nothing but what `network` says: it boots from there or not at all.
-
-    Raises ImageError when this host has no QEMU.
-    """
-    require_qemu()
-    words = [QEMU, *MACHINE, "-m", str(memory), "-boot", "order=n,menu=off", *script_words(script)]
-    return Console([*before, *words, *network])

@@ -80,13 +80,6 @@ def site(folder: Path, options: str = "") -> Iterator[Site]:
 
 
 @contextmanager
-def visitor(folder: Path, options: str = "") -> Iterator[Site]:
-    """A guest of this machine itself, for servers that need its users."""
-    with place() as guest, serving(guest, folder, options, ()):
-        yield Site(guest, guest, folder)
-
-
-@contextmanager
 def serving(guest: Place, folder: Path, options: str, before: Sequence[str]) -> Iterator[None]:
     """Wirebay, run by the words `before`, gives `guest` a card on a user network with these options."""
     # What a client writes there is its own; the file of this machine is not touched.
