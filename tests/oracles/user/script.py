@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tests.oracles.user.dissect import Seen
-from tests.oracles.user.stage import GATEWAY, GATEWAY6, GUEST, GUEST6, MAC, Stage
+from tests.oracles.user.stage import GATEWAY, GATEWAY6, GUEST, GUEST6, MAC, PATIENCE, Stage
 from tests.oracles.user.text import Fields, text
 from tests.wire import inet
 from tests.wire.packets import ARP, BROADCAST, RST, arp, checksum, dhcp, ethernet
@@ -23,12 +23,16 @@ OTHER_MAC = bytes.fromhex("525400123499")
 
 @dataclass(frozen=True)
 class Step:
-    """`wants` tells the answer; `silent` asks, in a step that wants none, something that is answered."""
+    """`wants` tells the answer; `silent` asks, in a step that wants none, something that is answered.
+
+    Where one of the two networks is known not to answer, `patience` (seconds) may be short.
+    """
 
     name: str
     do: Do
     wants: Wants | None = None
     silent: Do | None = None
+    patience: float = PATIENCE
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ def _hear(stage: Stage, step: Step) -> Fields:
     if step.wants is None:
         (step.silent or ask_for_silence)(stage)
     before: list[str] = []
-    while (seen := stage.receive()) is not None:
+    while (seen := stage.receive(step.patience)) is not None:
         if wants(stage, seen) or (step.wants and is_refusal(seen)):
             answer = seen.fields | {"answer": seen.kind} if step.wants else {"answer": "nothing"}
             return answer | ({"extra": ", ".join(before)} if before else {})
@@ -88,6 +92,9 @@ def is_noise(seen: Seen) -> bool:
         return seen.fields["tcp.flags"] == "A" and not seen.payload
     return seen.kind in ("ra", "ns") or seen.fields.get("arp.operation") == "1"
 
+
+# For a network that does not answer.
+SHORT = 1.0
 
 # Silence. A ping of the gateway, behind the question; both are answered by the network itself.
 

@@ -17,7 +17,7 @@ FILES = {
     "tftp/sub/inner": b"inner",
     "secret": b"not for guests",
 }
-ANSWER = kind("tftp", "error")
+ANSWER = kind("tftp", "tftp error", "error")
 
 
 def request(operation: int, name: str, *words: str, mode: str = "octet") -> bytes:
