@@ -14,10 +14,7 @@ import pytest
 
 from tests.guests.processes import started, wait_for
 from tests.guests.site import Site, site
-from tests.guests.test_ns import namespaces_and_tun as namespaces_and_tun
 from tests.support import require_tool
-
-pytestmark = pytest.mark.usefixtures("namespaces_and_tun")
 
 BLOB = bytes(range(256)) * 1000
 # What dhclient runs when it has learned something.

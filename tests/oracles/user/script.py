@@ -99,6 +99,7 @@ SHORT = 1.0
 # Silence. A ping of the gateway, behind the question; both are answered by the network itself.
 
 SILENCE = b"silence"
+SILENT_PORT = 6999
 
 
 def ask_for_silence(stage: Stage) -> None:
@@ -119,7 +120,22 @@ def ask_dhcp_for_silence(stage: Stage) -> None:
     )
 
 
+def ask_tftp_for_silence(stage: Stage) -> None:
+    """TFTP, too: the file is not there."""
+    ask_tftp(stage, (GUEST, SILENT_PORT), (GATEWAY, 69))
+
+
+def ask_tftp6_for_silence(stage: Stage) -> None:
+    ask_tftp(stage, (GUEST6, SILENT_PORT), (GATEWAY6, 69))
+
+
+def ask_tftp(stage: Stage, source: tuple[str, int], server: tuple[str, int]) -> None:
+    stage.send(inet.datagram(source, server, b"\0\1nothing\0octet\0"))
+
+
 def _is_echo_of_silence(stage: Stage, seen: Seen) -> bool:
+    if seen.kind == "tftp error":
+        return seen.destination[1] == SILENT_PORT
     if seen.kind == "dhcp":
         return seen.fields["dhcp.chaddr"].startswith(OTHER_MAC.hex())
     return seen.kind == "echo" and seen.fields["icmp.data"] == text(SILENCE)

@@ -117,7 +117,7 @@ TCP = Scene(
         Step("a wrong checksum", spoilt),
         Step("to nobody in the network", opens("10.0.2.77", SERVER, 4030), any_segment, patience=SHORT),
         Step("to this machine", opens("127.0.0.1", SERVER, 4031), any_segment),
-        Step("to everybody", opens("255.255.255.255", SERVER, 4032)),
+        Step("to everybody", opens("255.255.255.255", SERVER, 4032), any_segment, patience=SHORT),
     ],
 )
 
