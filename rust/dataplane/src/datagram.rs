@@ -175,7 +175,7 @@ mod tests {
     }
 
     fn received(socket: &UdpSocket, count: usize) -> Vec<Vec<u8>> {
-        let mut buf = [0; 65_536];
+        let mut buf = vec![0; 65_536];
         let mut next = || {
             let len = socket.recv(&mut buf).unwrap();
             buf[..len].to_vec()
