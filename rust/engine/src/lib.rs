@@ -1,4 +1,4 @@
-//! The part of Wirebay that decides: hubs, segmentation and the user network's address translation.
+//! The part of Wirebay that decides: hubs and switches, segmentation and the user network's address translation.
 //!
 //! Everything here is a pure machine: time is an argument ([`Time`]), sockets are behind a trait ([`Host`]), frames
 //! come in as borrowed bytes and leave through an [`Outbox`]. The data plane runs these machines on real descriptors;
@@ -8,8 +8,11 @@
 pub mod counters;
 pub mod host;
 pub mod hub;
+pub mod lan;
+pub mod loops;
 pub mod outbox;
 pub mod segment;
+pub mod switch;
 pub mod table;
 pub mod time;
 pub mod timers;
@@ -18,6 +21,7 @@ pub mod user;
 pub use counters::{Drops, Traffic};
 pub use host::{DatagramKind, Host, Peer, Readiness};
 pub use hub::Hub;
+pub use lan::Lan;
 pub use outbox::Outbox;
 pub use segment::Capabilities;
 pub use table::Token;

@@ -97,6 +97,13 @@ drop_reasons! {
     TcpDuplicate => "tcp_duplicate", "The TCP segment carries only what was received before.";
     TcpBacklogFull => "tcp_backlog_full", "The host's sockets do not take what guests send; too much of it waits already.";
     HostSendFailed => "host_send_failed", "The host's socket did not take the data.";
+    VlanNotAllowed => "vlan_not_allowed", "The frame's VLAN, or its having none, is not one of the port's.";
+    PortIsolated => "port_isolated", "The port and that of the destination are isolated from each other.";
+    SameSegment => "same_segment", "The destination is where the frame came from.";
+    ReservedAddress => "reserved_address", "The frame is for a switch itself; switches never pass it on.";
+    LoopReturned => "loop_returned", "The frame came back through another port: there is a loop.";
+    LoopBlocked => "loop_blocked", "The port is part of a loop and blocked for a while.";
+    FilterFull => "filter_full", "A filter of the port has no room for the frame.";
     PortWriteFailed => "port_write_failed", "The port's descriptor did not take the frame.";
 }
 
