@@ -5,7 +5,9 @@
 //! the tests run them on fakes with a clock that jumps.
 #![forbid(unsafe_code)]
 
+pub mod capture;
 pub mod counters;
+pub mod hold;
 pub mod host;
 pub mod hub;
 pub mod lan;

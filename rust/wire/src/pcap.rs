@@ -167,7 +167,7 @@ mod tests {
             let (mut at, mut kinds) = (0, Vec::new());
             while at < file.len() {
                 let len = number(&file, at + 4) as usize;
-                prop_assert!(len % 4 == 0 && number(&file, at + len - 4) as usize == len);
+                prop_assert!(len.is_multiple_of(4) && number(&file, at + len - 4) as usize == len);
                 kinds.push(number(&file, at));
                 at += len;
             }
