@@ -10,10 +10,11 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Interface, IPv6Interface
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from wirebay.cli.control import add_control_option, check_control, controlled
 from wirebay.cli.parser import Parser
 from wirebay.cli.ready import check_ready_fd, report_ready
 from wirebay.errors import HostError, OptionError, WirebayError
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from wirebay.network import Network
     from wirebay.tun import Tap
 
+#: The host part of the interface's IPv6 address, which looks like 10.0.2.15 (`POOL_START` of DHCPv6).
+FIRST_GUEST6 = 0x15
 #: How long the last bytes of a command that has ended may take, seconds.
 DRAIN_SECONDS = 2.0
 
@@ -50,10 +53,11 @@ def run(argv: list[str]) -> int:
     arguments = parse(argv)
     options = user_options(arguments)
     guest = guest_config(options, arguments.ifname)
+    control = check_control(arguments.control)
     check_ready_fd(arguments.ready_fd)
     if arguments.pid is not None:
-        return serve_process(arguments.pid, options, guest, arguments.ready_fd)
-    return run_command(arguments.command, options, guest, arguments.ready_fd)
+        return serve_process(arguments.pid, options, guest, arguments.ready_fd, control)
+    return run_command(arguments.command, options, guest, arguments.ready_fd, control)
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -87,6 +91,7 @@ def make_parser() -> Parser:
     add = parser.add_argument
     add("--pid", type=int, metavar="PID", help="connect the namespace of this process instead")
     add("--ifname", default="tap0", metavar="NAME", help="name of the interface inside (default: tap0)")
+    add_control_option(parser)
     add("--ready-fd", type=int, metavar="N", help='write "1" to descriptor N when the network is up')
     return parser
 
@@ -144,7 +149,17 @@ def guest_config(options: UserOptions, ifname: str) -> GuestConfig:
     plan = options.ipv4
     assert plan, "no option of this command switches IPv4 off"
     address = IPv4Interface((plan.dhcpstart, plan.net.prefixlen))
-    return GuestConfig(address=address, gateway=plan.host, dns=plan.dns, mtu=options.mtu, ifname=ifname)
+    six = options.ipv6
+    address6 = IPv6Interface((six.net.network_address + FIRST_GUEST6, six.net.prefixlen)) if six else None
+    return GuestConfig(
+        address=address,
+        gateway=plan.host,
+        dns=plan.dns,
+        mtu=options.mtu,
+        ifname=ifname,
+        address6=address6,
+        gateway6=six.host if six else None,
+    )
 
 
 async def drained(network: Network) -> None:
@@ -158,7 +173,9 @@ async def drained(network: Network) -> None:
             await asyncio.sleep(0.01)
 
 
-def run_command(command: list[str], options: UserOptions, guest: GuestConfig, ready_fd: int | None) -> int:
+def run_command(
+    command: list[str], options: UserOptions, guest: GuestConfig, ready_fd: int | None, control: str | None
+) -> int:
     """Run `command` in a namespace of its own; returns its exit status."""
     from wirebay.netns import spawn
 
@@ -172,7 +189,8 @@ def run_command(command: list[str], options: UserOptions, guest: GuestConfig, re
             report_ready(ready_fd)
 
         async def serve(network: Network) -> int:
-            status = await supervise(inside.pid, network, command[0], go=go)
+            async with controlled(network, control):
+                status = await supervise(inside.pid, network, command[0], go=go)
             await drained(network)
             return status
 
@@ -181,7 +199,9 @@ def run_command(command: list[str], options: UserOptions, guest: GuestConfig, re
         inside.close()
 
 
-def serve_process(pid: int, options: UserOptions, guest: GuestConfig, ready_fd: int | None) -> int:
+def serve_process(
+    pid: int, options: UserOptions, guest: GuestConfig, ready_fd: int | None, control: str | None
+) -> int:
     """Connect the namespace of process `pid`, and serve it until the process ends or a signal says stop."""
     from wirebay.cli.loop import run_loop, until_stopped
     from wirebay.netns import netns_of, open_tap_in
@@ -193,8 +213,9 @@ def serve_process(pid: int, options: UserOptions, guest: GuestConfig, ready_fd: 
         check_alive(pid, pidfd)
 
         async def serve(network: Network) -> int:
-            report_ready(ready_fd)
-            await until_stopped(network, pidfd)
+            async with controlled(network, control):
+                report_ready(ready_fd)
+                await until_stopped(network, pidfd)
             return 0
 
         return run_loop(with_network(options, tap, serve))

@@ -21,6 +21,7 @@ from wirebay.options.types import (
     UserOptions,
 )
 from wirebay.options.user import read_user
+from wirebay.options.vhost_user import read_vhost_user
 
 __all__ = [
     "FdAddr",
@@ -41,7 +42,7 @@ KEYVAL_TYPES = frozenset({"stream", "dgram"})
 
 # Types of QEMU 11.1 that may come later; everything else is a misspelling.
 NOT_SERVED = frozenset((
-    "socket", "dgram", "l2tpv3", "vde", "bridge", "vhost-user", "vhost-vdpa", "passt", "af-xdp", "netmap",
+    "socket", "dgram", "l2tpv3", "vde", "bridge", "vhost-vdpa", "passt", "af-xdp", "netmap",
     "vmnet-host", "vmnet-shared", "vmnet-bridged",
 ))  # fmt: skip
 
@@ -96,4 +97,5 @@ _READERS: dict[str, Callable[[str, Reader], Netdev]] = {
     "stream": read_stream,
     "tap": read_tap,
     "user": read_user,
+    "vhost-user": read_vhost_user,
 }

@@ -37,7 +37,7 @@ class HostForward:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CommandTarget:
-    """A command of the shell, run once for each connection with the connection as its input and output."""
+    """A command, in words as a shell splits them; run for each connection, which is its input and output."""
 
     command: str
 
@@ -170,6 +170,20 @@ class StreamOptions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class VhostUserOptions:
+    """`vhost-user`: a guest's rings in shared memory, over the unix socket `path`.
+
+    Without `offloads` the guest gets plain frames only. `reconnect_ms` 0 means never.
+    """
+
+    id: str
+    path: str
+    server: bool = True
+    offloads: bool = True
+    reconnect_ms: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TapOptions:
     """`tap`. `netns` is ours: the path of the network namespace to open the TAP in, such as /proc/PID/ns/net.
 
@@ -192,4 +206,4 @@ class HubportOptions:
     netdev: str | None = None
 
 
-Netdev = UserOptions | StreamOptions | TapOptions | HubportOptions
+Netdev = UserOptions | StreamOptions | VhostUserOptions | TapOptions | HubportOptions

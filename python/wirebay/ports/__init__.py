@@ -19,6 +19,7 @@ __all__ = ["Port", "port_class"]
 PORT_CLASSES = {
     "UserOptions": "wirebay.ports.user:UserPort",
     "StreamOptions": "wirebay.ports.stream:StreamPort",
+    "VhostUserOptions": "wirebay.ports.vhost_user:VhostUserPort",
     "TapOptions": "wirebay.ports.tap:TapPort",
     "HubportOptions": "wirebay.ports.hubport:HubportPort",
 }

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from wirebay.errors import HostError, WirebayError, WorkerError
 from wirebay.options.types import FdAddr, InetAddr, StreamOptions
 from wirebay.ports.base import Port
-from wirebay.ports.sockets import accept, address_text, adopt, check, connect, listen, tune
+from wirebay.ports.sockets import accept, address_text, adopt, check, connect, listen, peer_members, tune
 from wirebay.waiting import resolve
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class StreamPort(Port):
     """
 
     kind = "stream"
+    # The worker's commands for a new port and for its peer.
+    _commands = ("stream_add", "stream_attach")
 
     def __init__(self, network: Network, options: StreamOptions) -> None:
         super().__init__(network, options)
@@ -55,13 +57,17 @@ class StreamPort(Port):
 
     async def open(self) -> None:
         """Listen, or start to connect. Raises HostError when the address cannot be had."""
-        await self._add_to_worker("stream_add")
+        await self._add_to_worker(self._commands[0], **self._members())
         if self.options.server:
             await self._listen()
         elif isinstance(self.options.addr, FdAddr):
             await self._attach(adopt(self.options.addr))
         else:
             self._run("connecting", self._connect_for_ever)
+
+    def _members(self) -> dict[str, Any]:
+        """What the worker is told of the port beside its name."""
+        return {}
 
     async def _listen(self) -> None:
         addr = self.options.addr
@@ -80,7 +86,7 @@ class StreamPort(Port):
             try:
                 peer = await accept(listener)
             except OSError as error:
-                logger.warning("stream port '%s' could not accept a peer: %s", self.id, error.strerror)
+                logger.warning("%s port '%s' could not accept a peer: %s", self.kind, self.id, error.strerror)
                 await asyncio.sleep(ACCEPT_PAUSE)
             else:
                 await self._serve(peer)
@@ -91,7 +97,7 @@ class StreamPort(Port):
             try:
                 peer = await connect(self.options.addr)
             except HostError as error:
-                logger.warning("stream port '%s': %s", self.id, error)
+                logger.warning("%s port '%s': %s", self.kind, self.id, error)
             else:
                 await self._serve(peer)
             self.state = "closed"
@@ -106,7 +112,7 @@ class StreamPort(Port):
         except WorkerError:
             raise
         except (WirebayError, OSError) as error:
-            logger.warning("stream port '%s' could not take its peer: %s", self.id, error)
+            logger.warning("%s port '%s' could not take its peer: %s", self.kind, self.id, error)
             await asyncio.sleep(ACCEPT_PAUSE)
         else:
             await gone
@@ -115,12 +121,14 @@ class StreamPort(Port):
         """Give `peer` to the worker; the future resolves to why it went."""
         with peer:
             tune(peer, self.options.addr)
-            name = self._peer_text(peer)
+            name, members = self._peer_text(peer), peer_members(peer, self.options.addr)
             gone = self._peer_gone = asyncio.get_running_loop().create_future()
-            await self.network.worker.call("stream_attach", port=self.id, fds=[peer.fileno()])
+            await self.network.worker.call(self._commands[1], port=self.id, fds=[peer.fileno()])
             self.state = name
         resolve(self.connected)
-        logger.info("stream port '%s' is connected: %s", self.id, self.state)
+        logger.info("%s port '%s' is connected: %s", self.kind, self.id, self.state)
+        self.network.tell("NETDEV_STREAM_CONNECTED", {"netdev-id": self.id, "addr": members})
+        gone.add_done_callback(self._tell_gone)  # so that it never comes before
         return gone
 
     def _peer_text(self, peer: socket.socket) -> str:
@@ -134,5 +142,9 @@ class StreamPort(Port):
         if event["event"] == "stream_closed" and self._peer_gone and not self._peer_gone.done():
             reason = str(event.get("reason"))
             self.state = "closed"
-            logger.info("stream port '%s': %s", self.id, reason)
+            logger.info("%s port '%s': %s", self.kind, self.id, reason)
             self._peer_gone.set_result(reason)
+
+    def _tell_gone(self, gone: asyncio.Future[str]) -> None:
+        del gone
+        self.network.tell("NETDEV_STREAM_DISCONNECTED", {"netdev-id": self.id})

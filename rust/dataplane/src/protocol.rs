@@ -21,6 +21,8 @@ pub enum Command {
     TapAdd { port: String, offloads: Vec<String>, mtu: u32 },
     StreamAdd { port: String },
     StreamAttach { port: String },
+    VhostAdd { port: String, offloads: bool },
+    VhostAttach { port: String },
     UserAdd(UserAdd),
     UserResolvers { port: String, servers: Vec<IpAddr> },
     ForwardAdd { port: String, forward: String, proto: Proto, guest: IpAddr, guest_port: u16 },

@@ -27,6 +27,11 @@ impl Drops {
         self.latest.take()
     }
 
+    /// Count so many.
+    pub fn add(&mut self, reason: DropReason, count: usize) {
+        self.counts[reason.index()] += count as u64;
+    }
+
     /// How often `reason` was counted.
     pub fn get(&self, reason: DropReason) -> u64 {
         self.counts[reason.index()]

@@ -49,13 +49,13 @@ drop_reasons! {
     Ipv4BadHeaderLength => "ipv4_bad_header_length", "The IPv4 header length is below its 20 bytes.";
     Ipv4BadTotalLength => "ipv4_bad_total_length", "The IPv4 total length fits neither header nor frame.";
     Ipv4BadChecksum => "ipv4_bad_checksum", "The IPv4 header checksum is wrong.";
-    Ipv4Fragment => "ipv4_fragment", "The IPv4 packet is a fragment.";
     Ipv6Truncated => "ipv6_truncated", "The IPv6 header is cut off.";
     Ipv6BadVersion => "ipv6_bad_version", "The version field of an IPv6 packet is not 6.";
     Ipv6BadPayloadLength => "ipv6_bad_payload_length", "The IPv6 payload length is larger than the frame.";
     Ipv6ExtensionTruncated => "ipv6_extension_truncated", "An IPv6 extension header is cut off.";
     Ipv6TooManyExtensions => "ipv6_too_many_extensions", "The IPv6 packet has too many extension headers.";
     Ipv6Fragment => "ipv6_fragment", "The IPv6 packet is a fragment.";
+    FragmentMalformed => "fragment_malformed", "The fragment cannot be a part of any packet.";
     TcpTruncated => "tcp_truncated", "The TCP header is cut off.";
     TcpBadHeaderLength => "tcp_bad_header_length", "The TCP data offset fits neither header nor segment.";
     TcpBadOptions => "tcp_bad_options", "The TCP options are malformed.";
@@ -75,12 +75,18 @@ drop_reasons! {
     MartianDestination => "martian_destination", "The destination cannot be reached through a gateway.";
     Restricted => "restricted", "The network is restricted and lets nothing out.";
     HostLoopbackForbidden => "host_loopback_forbidden", "Guests must not reach the host's loopback.";
+    FragmentDuplicate => "fragment_duplicate", "The fragment was received before.";
+    FragmentOverlap => "fragment_overlap", "Fragments of one packet overlap or contradict each other.";
+    FragmentLimit => "fragment_limit", "Too many fragments wait for the rest of their packets.";
+    FragmentTimeout => "fragment_timeout", "The rest of the packet did not come in time.";
     UnknownProtocol => "unknown_protocol", "Nothing here handles this IP protocol.";
     UnknownService => "unknown_service", "The address is ours, but no service answers there.";
     ServiceBusy => "service_busy", "The service does not take its messages fast enough.";
     FlowTableFull => "flow_table_full", "The flow table is full; flows that exist are not touched.";
     DescriptorsExhausted => "descriptors_exhausted", "The host gives the worker no more descriptors.";
     HostRefused => "host_refused", "The host or the peer refused the datagram or the connection.";
+    TooBigForPath => "too_big_for_path", "The packet is larger than the way to its destination takes it whole.";
+    NetworkUnreachable => "network_unreachable", "The host has no way to the network of the destination.";
     HostUnreachable => "host_unreachable", "The host has no way to the destination.";
     PingForbidden => "ping_forbidden", "The host does not allow unprivileged ping sockets.";
     NoResolver => "no_resolver", "The host has no DNS resolver configured.";
@@ -95,6 +101,8 @@ drop_reasons! {
     TcpOutOfWindow => "tcp_out_of_window", "The TCP segment lies outside the window.";
     TcpOutOfOrder => "tcp_out_of_order", "The TCP segment arrived before one that precedes it, and there was no room to keep it.";
     TcpDuplicate => "tcp_duplicate", "The TCP segment carries only what was received before.";
+    TcpOldTimestamp => "tcp_old_timestamp", "The TCP segment is one of long ago, by its timestamp.";
+    TcpGaveWay => "tcp_gave_way", "Too many TCP connections are being opened at once; the oldest of them gave way.";
     TcpBacklogFull => "tcp_backlog_full", "The host's sockets do not take what guests send; too much of it waits already.";
     HostSendFailed => "host_send_failed", "The host's socket did not take the data.";
     VlanNotAllowed => "vlan_not_allowed", "The frame's VLAN, or its having none, is not one of the port's.";
@@ -104,6 +112,7 @@ drop_reasons! {
     LoopReturned => "loop_returned", "The frame came back through another port: there is a loop.";
     LoopBlocked => "loop_blocked", "The port is part of a loop and blocked for a while.";
     FilterFull => "filter_full", "A filter of the port has no room for the frame.";
+    RingInvalid => "ring_invalid", "A descriptor of a guest's ring points outside of its memory.";
     PortWriteFailed => "port_write_failed", "The port's descriptor did not take the frame.";
 }
 

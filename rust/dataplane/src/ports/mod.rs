@@ -3,10 +3,12 @@
 pub mod stream;
 pub mod tap;
 pub mod user;
+pub mod vhost_user;
 
 use stream::StreamPort;
 use tap::TapPort;
 use user::UserPort;
+use vhost_user::VhostPort;
 use wirebay_engine::{Capabilities, Drops, Traffic};
 
 /// A port of any kind.
@@ -17,6 +19,8 @@ pub enum Kind {
     Stream(StreamPort),
     /// A user network; empty while it is being called (see `plane.rs`).
     User(Option<Box<UserPort>>),
+    /// A guest behind vhost-user, or the wait for one.
+    VhostUser(Box<VhostPort>),
 }
 
 impl Kind {
@@ -26,6 +30,7 @@ impl Kind {
             Kind::Tap(_) => "tap",
             Kind::Stream(_) => "stream",
             Kind::User(_) => "user",
+            Kind::VhostUser(_) => "vhost-user",
         }
     }
 
@@ -34,6 +39,7 @@ impl Kind {
         match self {
             Kind::Tap(tap) => tap.capabilities,
             Kind::Stream(_) => Capabilities::PLAIN,
+            Kind::VhostUser(vhost) => vhost.capabilities(),
             Kind::User(_) => {
                 Capabilities { checksum: true, tso4: true, tso6: true, uso: true, ..Capabilities::PLAIN }
             }
