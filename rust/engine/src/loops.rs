@@ -24,8 +24,9 @@ use wirebay_wire::{DropReason, Frame};
 
 /// How long a frame is remembered: longer than it needs around any loop, shorter than anybody's retransmission.
 const MEMORY: Duration = Duration::from_millis(200);
-/// Frames remembered.
-const SIGHTINGS: usize = 1024;
+/// Frames remembered: sets that a fingerprint chooses from, and places in each.
+const SETS: usize = 256;
+const PLACES: usize = 4;
 /// Bytes of a frame that count.
 const PREFIX: usize = 256;
 /// The least length of a frame; shorter ones may have been padded on their way.
@@ -92,13 +93,14 @@ impl LoopGuard {
     /// `frame` is about to go to everybody. [`DropReason::LoopReturned`] when it did before, and came back.
     pub fn check(&mut self, now: Time, from: usize, frame: &Frame<'_>) -> Result<(), DropReason> {
         let print = self.fingerprint(frame);
-        if self.seen.is_empty() {
-            self.seen.resize(SIGHTINGS, None);
-        }
-        let place = &mut self.seen[print as usize % SIGHTINGS];
-        let known = place.as_mut().filter(|s| s.print == print && now.since(s.at) < MEMORY);
-        let Some(sighting) = known else {
-            *place = Some(Sighting { print, at: now, origin: from, other: None, counted: false });
+        let known = |s: &Sighting| s.print == print && now.since(s.at) < MEMORY;
+        let set = self.set(print);
+        let Some(sighting) = set.iter_mut().flatten().find(|s| known(s)) else {
+            let sighting = Sighting { print, at: now, origin: from, other: None, counted: false };
+            // A place that is free comes before every other.
+            if let Some(oldest) = set.iter_mut().min_by_key(|place| place.map(|s| s.at)) {
+                *oldest = Some(sighting);
+            }
             return Ok(());
         };
         match sighting.other {
@@ -142,6 +144,14 @@ impl LoopGuard {
         self.blocks.retain(|block| block.port != port);
         self.blocks.push(Block { port, until: now + span, span });
         self.alarm = Some(Alarm { port, span });
+    }
+
+    fn set(&mut self, print: u64) -> &mut [Option<Sighting>] {
+        if self.seen.is_empty() {
+            self.seen.resize(SETS * PLACES, None);
+        }
+        let start = print as usize % SETS * PLACES;
+        &mut self.seen[start..start + PLACES]
     }
 
     fn fingerprint(&self, frame: &Frame<'_>) -> u64 {

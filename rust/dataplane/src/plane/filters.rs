@@ -249,7 +249,9 @@ impl Plane {
     /// The port goes, and its filters with it.
     pub(super) fn drop_filters(&mut self, number: usize) {
         let chain = self.port(number).map(|port| port.chain.clone()).unwrap_or_default();
-        chain.into_iter().for_each(|slot| self.remove_filter(slot));
+        for slot in chain {
+            self.remove_filter(slot);
+        }
     }
 
     /// The worker ends: write what was captured, as far as that is possible soon.

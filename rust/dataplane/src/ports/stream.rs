@@ -95,7 +95,9 @@ impl StreamPort {
         if peer.queue.len() - peer.sent + len > QUEUE + MAX_LEN {
             return Err(DropReason::QueueFull);
         }
-        pieces.iter().for_each(|piece| peer.queue.extend_from_slice(piece));
+        for piece in pieces {
+            peer.queue.extend_from_slice(piece);
+        }
         Ok(())
     }
 
