@@ -72,7 +72,7 @@ def make_parser() -> Parser:
         action="append",
         default=[],
         metavar="TYPE,...",
-        help="a filter on a port, as QEMU's -object: filter-dump, -mirror, -redirector or -buffer",
+        help="a filter on a port, as QEMU's -object: filter-dump, filter-mirror and others",
     )
     parser.add_argument(
         "-chardev",
