@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 mod control;
+mod datagram;
 mod filters;
 mod host;
 pub mod isolation;
