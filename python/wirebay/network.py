@@ -269,12 +269,18 @@ class Network:
         for port in hub.ports:
             port.hub = None
 
-    def _on_loop(self, event: Mapping[str, Any]) -> None:
-        port, hub, seconds = (event.get(name) for name in ("port", "hub", "seconds"))
+    def _on_alarm(self, event: Mapping[str, Any]) -> None:
+        port, hub = event.get("port"), event.get("hub")
+        data = {"netdev-id": port, "hub": hub}
+        if event["event"] == "storm_limited":
+            logger.warning("port '%s' floods: it sends more to everybody than its switch takes", port)
+            self.tell("WIREBAY_STORM_LIMITED", data)
+            return
+        seconds = event.get("seconds")
         logger.warning(
             "port '%s' is part of a loop: frames come back through it; it is blocked for %s s", port, seconds
         )
-        self.tell("WIREBAY_LOOP_BLOCKED", {"netdev-id": port, "hub": hub, "seconds": seconds})
+        self.tell("WIREBAY_LOOP_BLOCKED", {**data, "seconds": seconds})
 
     def _on_event(self, event: dict[str, Any]) -> None:
         if "filter" in event:
@@ -283,8 +289,8 @@ class Network:
         port = self._ports.get(str(event.get("port")))
         if port is None:
             return
-        if event["event"] == "loop_blocked":
-            self._on_loop(event)
+        if event["event"] in ("loop_blocked", "storm_limited"):
+            self._on_alarm(event)
             return
         if event["event"] != "port_failed":
             port.on_event(event)

@@ -93,7 +93,8 @@ async def test_what_qemu_mirrors_comes_in_through_our_redirector(
         await network.add_chardev(f"socket,id=in,path={tmp_path}/in,server=on,wait=off")
         await network.add_object("filter-redirector", id="r0", netdev="vm2", indev="in", queue="tx")
         with running(
-            qemu, "-netdev", option, "-netdev", "hubport,id=h0,hubid=0,netdev=s", "-netdev", "hubport,id=h1,hubid=0",
+            qemu, "-netdev", option,
+            "-netdev", "hubport,id=h0,hubid=0,netdev=s", "-netdev", "hubport,id=h1,hubid=0",
             "-chardev", f"socket,id=c0,path={tmp_path}/in",
             "-object", "filter-mirror,id=m0,netdev=s,queue=tx,outdev=c0",
         ):  # fmt: skip

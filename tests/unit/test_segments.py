@@ -88,6 +88,17 @@ async def test_a_loop_is_told_and_watched(caplog: pytest.LogCaptureFixture) -> N
         assert "port 'u0' is part of a loop" in caplog.text
 
 
+async def test_a_flood_is_told_and_watched(caplog: pytest.LogCaptureFixture) -> None:
+    async with lab() as (network, fake):
+        await network.add(user())
+        seen: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        network.watch(lambda event, data: seen.set_result((event, dict(data))))
+        fake.send({"event": "storm_limited", "port": "u0", "hub": "lan"})
+        data = {"netdev-id": "u0", "hub": "lan"}
+        assert await asyncio.wait_for(seen, 10) == ("WIREBAY_STORM_LIMITED", data)
+        assert "port 'u0' floods" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

@@ -128,6 +128,14 @@ impl Lan {
         if out.is_empty() && before > 0 { Err(DropReason::LoopBlocked) } else { Ok(()) }
     }
 
+    /// A port that has begun to send too much to everybody since this was last asked.
+    pub fn pop_storm(&mut self) -> Option<usize> {
+        match &mut self.kind {
+            Kind::Hub { .. } => None,
+            Kind::Switch(switch) => switch.pop_storm(),
+        }
+    }
+
     /// A port that was blocked for a loop since this was last asked.
     pub fn pop_alarm(&mut self) -> Option<Alarm> {
         self.guard.pop_alarm()

@@ -111,6 +111,7 @@ drop_reasons! {
     ReservedAddress => "reserved_address", "The frame is for a switch itself; switches never pass it on.";
     LoopReturned => "loop_returned", "The frame came back through another port: there is a loop.";
     LoopBlocked => "loop_blocked", "The port is part of a loop and blocked for a while.";
+    StormLimited => "storm_limited", "The port sends more to everybody than a crowded switch takes from one.";
     FilterFull => "filter_full", "A filter of the port has no room for the frame.";
     RingInvalid => "ring_invalid", "A descriptor of a guest's ring points outside of its memory.";
     PortWriteFailed => "port_write_failed", "The port's descriptor did not take the frame.";

@@ -31,7 +31,7 @@ impl Plane {
             }
             Err(reason) => {
                 self.lose(from, Direction::Outbound, frame, reason);
-                self.tell_loop(hub);
+                self.tell(hub);
             }
         }
         self.targets = targets;
@@ -78,13 +78,19 @@ impl Plane {
         }
     }
 
-    fn tell_loop(&mut self, hub: usize) {
+    /// Tell what a segment has noticed while it dropped a frame.
+    fn tell(&mut self, hub: usize) {
         let Some(named) = self.hubs[hub].as_mut() else { return };
-        let Some(alarm) = named.lan.pop_alarm() else { return };
-        let (hub, Some(port)) = (&named.name, &self.ports[alarm.port]) else { return };
-        let event = json!({
-            "event": "loop_blocked", "port": port.name, "hub": hub, "seconds": alarm.span.as_secs(),
-        });
-        self.incidents.push(Incident::Event(event));
+        let (alarm, storm) = (named.lan.pop_alarm(), named.lan.pop_storm());
+        let name = |number: usize| self.ports[number].as_ref().map(|port| &port.name);
+        if let Some((alarm, port)) = alarm.and_then(|alarm| Some((alarm, name(alarm.port)?))) {
+            let seconds = alarm.span.as_secs();
+            let event = json!({"event": "loop_blocked", "port": port, "hub": named.name, "seconds": seconds});
+            self.incidents.push(Incident::Event(event));
+        }
+        if let Some(port) = storm.and_then(name) {
+            let event = json!({"event": "storm_limited", "port": port, "hub": named.name});
+            self.incidents.push(Incident::Event(event));
+        }
     }
 }

@@ -6,7 +6,7 @@
 //! 2. *Where is its destination?* A single look-up in a table that is keyed by VLAN and address (`addresses.rs`). Known:
 //!    it goes there. Unknown, broadcast and multicast: to every port of the VLAN, with two exceptions. A group that
 //!    somebody reported goes to those who did, while a router asks for reports (`groups.rs`); and a frame that has
-//!    already been everywhere is not sent again (`loops.rs`).
+//!    already been everywhere is not sent again (`loops.rs`). How much one port may send so is limited (`storm.rs`).
 //! 3. *Who sent it?* The source's port is noted, unless that would take the address from one who is using it.
 //! 4. *How does it leave?* For each port as it is, without its tag, or with one.
 //!
@@ -17,6 +17,7 @@
 
 mod addresses;
 mod groups;
+mod storm;
 mod vlans;
 
 use crate::loops::LoopGuard;
@@ -24,6 +25,7 @@ use crate::time::Time;
 use crate::user::Secret;
 pub use addresses::{AGE, Addresses, Counters, GRAIN, HOLD, Station};
 use groups::Groups;
+use storm::Storm;
 pub use vlans::{Options, Tagging, Vlans};
 use wirebay_wire::membership::{self, Kind, Notice};
 use wirebay_wire::vlan::Tag;
@@ -64,6 +66,7 @@ pub struct Switch {
     members: Vec<usize>,
     places: Vec<Option<Place>>,
     groups: Groups,
+    storm: Storm,
     /// Where everybody is.
     pub addresses: Addresses,
 }
@@ -72,7 +75,8 @@ impl Switch {
     /// Without ports. `secret` keys the tables; each port may have `quota` addresses.
     pub fn new(secret: Secret, quota: usize) -> Self {
         let addresses = Addresses::new(secret, quota);
-        Switch { members: Vec::new(), places: Vec::new(), groups: Groups::new(secret), addresses }
+        let (groups, storm) = (Groups::new(secret), Storm::default());
+        Switch { members: Vec::new(), places: Vec::new(), groups, storm, addresses }
     }
 
     /// Plug a port in, or give one that is in other options; false when they name no VLAN.
@@ -90,6 +94,7 @@ impl Switch {
     /// Unplug a port.
     pub fn leave(&mut self, port: usize) {
         self.forget(port);
+        self.storm.forget(port);
         self.members.retain(|&member| member != port);
         if let Some(place) = self.places.get_mut(port) {
             *place = None;
@@ -137,11 +142,20 @@ impl Switch {
             self.addresses.learn(now, Station::new(passing.vid, src), from);
         }
         match place {
-            Some(port) => out.push(self.to(passing, port)?),
+            Some(port) => {
+                out.push(self.to(passing, port)?);
+                return Ok(());
+            }
             None if dst.is_multicast() => self.spread(passing, frame, out),
             None => self.flood(passing, out, |_, _| true),
         }
-        Ok(())
+        let admitted = self.storm.admit(now, from, out.len(), frame.bytes.len());
+        admitted.inspect_err(|_| out.clear())
+    }
+
+    /// A port that has begun to send too much to everybody since this was last asked.
+    pub fn pop_storm(&mut self) -> Option<usize> {
+        self.storm.pop()
     }
 
     fn place(&self, port: usize) -> Option<&Place> {
