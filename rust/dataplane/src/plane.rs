@@ -73,7 +73,7 @@ pub struct Plane {
     pub incidents: Vec<Incident>,
     /// The moment this round of the loop began.
     pub now: Time,
-    /// Filters by number, and which of them work in batches.
+    /// Filters by number; each port has a chain of them.
     pub filters: Vec<Option<Filter>>,
     registrar: Registrar,
     targets: Vec<Target>,
