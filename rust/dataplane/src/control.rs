@@ -17,6 +17,8 @@ use std::os::fd::OwnedFd;
 use wirebay_engine::Hub;
 use wirebay_engine::user::Ping;
 
+mod dgram;
+
 /// Commands taken for one wake-up.
 const COMMANDS: usize = 64;
 /// Descriptors that may come with one message.
@@ -166,6 +168,8 @@ impl Plane {
             Command::TapAdd { port, offloads, .. } => self.tap_add(port, &offloads, one_fd(fds)?),
             Command::StreamAdd { port } => self.new_port(port, Kind::Stream(StreamPort::default())),
             Command::StreamAttach { port } => self.stream_attach(&port, one_fd(fds)?),
+            Command::DgramAdd { port, framing } => self.dgram_add(port, &framing),
+            Command::DgramAttach { port, to } => self.dgram_attach(&port, to, fds),
             Command::UserAdd(options) => self.user_add(options, one_fd(fds)?),
             Command::UserResolvers { port, servers } => {
                 self.user(&port)?.net.set_resolvers(servers);

@@ -11,12 +11,15 @@
 use crate::poll::{self, Registrar, Source};
 use crate::ports::user::UserPort;
 use crate::ports::{Kind, Port, tap};
+use crate::sys::DatagramBatch;
 use std::collections::HashMap;
 use std::io;
 use wirebay_engine::user::{Call, Pong};
 use wirebay_engine::{Drops, Hub, Readiness, Time, Token, Traffic, segment};
 use wirebay_wire::ethernet::Ethernet;
 use wirebay_wire::{DropReason, Frame, Mac};
+
+mod dgram;
 
 /// Frames read from one TAP for one wake-up.
 const TAP_READS: usize = 64;
@@ -67,6 +70,7 @@ pub struct Plane {
     scratch: Vec<u8>,
     tap_buffer: Vec<u8>,
     stream_buffer: Vec<u8>,
+    dgram_batch: Option<DatagramBatch>,
 }
 
 impl Plane {
@@ -82,6 +86,7 @@ impl Plane {
             scratch: Vec::new(),
             tap_buffer: vec![0; tap::BUFFER],
             stream_buffer: Vec::new(),
+            dgram_batch: None,
         }
     }
 
@@ -169,6 +174,7 @@ impl Plane {
     fn port_room(&self, number: usize) -> usize {
         match self.ports[number].as_ref().map(|port| &port.kind) {
             Some(Kind::Stream(stream)) => stream.room(),
+            Some(Kind::Dgram(dgram)) => dgram.room(),
             _ => usize::MAX,
         }
     }
@@ -185,6 +191,9 @@ impl Plane {
             }),
             Kind::Stream(stream) => segment::adapt(frame, &capabilities, &mut self.scratch, &mut |frame| {
                 stream.push(&frame).unwrap_or_else(|reason| drops.count(reason));
+            }),
+            Kind::Dgram(dgram) => segment::adapt(frame, &capabilities, &mut self.scratch, &mut |frame| {
+                dgram.push(self.now, &frame).unwrap_or_else(|reason| drops.count(reason));
             }),
             Kind::User(Some(user)) => {
                 user.net.input(self.now, frame, &mut user.outbox);
@@ -205,6 +214,7 @@ impl Plane {
         match self.port(number).map(|port| &port.kind) {
             Some(Kind::Tap(_)) => self.tap_ready(number),
             Some(Kind::Stream(_)) => self.stream_ready(number),
+            Some(Kind::Dgram(_)) => self.dgram_ready(number),
             _ => {}
         }
     }
@@ -293,6 +303,7 @@ impl Plane {
         }
         for number in 0..self.ports.len() {
             self.flush_stream(number);
+            self.flush_dgram(number);
         }
     }
 
@@ -302,7 +313,7 @@ impl Plane {
             Kind::User(Some(user)) => Some(user),
             _ => None,
         });
-        users.fold((false, None), |(busy, first), user| {
+        users.fold((false, self.next_retry()), |(busy, first), user| {
             let deadline = user.net.next_deadline();
             (busy || user.busy, [first, deadline].into_iter().flatten().min())
         })

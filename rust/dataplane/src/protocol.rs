@@ -1,5 +1,7 @@
 //! The command protocol, version 2: `docs/protocol.md`, as types.
 
+use crate::ports::dgram::Destination;
+use crate::ports::framing::FramingOptions;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::io;
@@ -20,6 +22,8 @@ pub enum Command {
     TapAdd { port: String, offloads: Vec<String>, mtu: u32 },
     StreamAdd { port: String },
     StreamAttach { port: String },
+    DgramAdd { port: String, framing: FramingOptions },
+    DgramAttach { port: String, to: Destination },
     UserAdd(UserAdd),
     UserResolvers { port: String, servers: Vec<IpAddr> },
     ForwardAdd { port: String, forward: String, proto: Proto, guest: IpAddr, guest_port: u16 },

@@ -97,6 +97,10 @@ drop_reasons! {
     TcpDuplicate => "tcp_duplicate", "The TCP segment carries only what was received before.";
     TcpBacklogFull => "tcp_backlog_full", "The host's sockets do not take what guests send; too much of it waits already.";
     HostSendFailed => "host_send_failed", "The host's socket did not take the data.";
+    TunnelMalformed => "tunnel_malformed", "The message is cut off or is no data message of the port's tunnel.";
+    TunnelForeign => "tunnel_foreign", "The message belongs to another session or network than the port's.";
+    PeerUnknown => "peer_unknown", "The message is from none of the port's peers, or none is known yet.";
+    OwnFrame => "own_frame", "The frame is our own, sent back by the multicast group.";
     PortWriteFailed => "port_write_failed", "The port's descriptor did not take the frame.";
 }
 
