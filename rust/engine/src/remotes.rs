@@ -6,7 +6,7 @@ use std::time::Duration;
 use wirebay_wire::Mac;
 
 /// How long a station that is silent is remembered (IEEE 802.1D's default).
-const AGE: Duration = Duration::from_secs(300);
+const AGE: Duration = Duration::from_mins(5);
 /// Most stations remembered. Frames for those beyond go to all peers: right, only dearer.
 const MAX_STATIONS: usize = 4096;
 /// How often a full table is searched for stations to forget.
