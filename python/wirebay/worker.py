@@ -20,7 +20,7 @@ from wirebay.errors import HostError, OptionError, WirebayError, WorkerError
 from wirebay.waiting import resolve
 from wirebay.worker_host import Host, ProcessHost, ThreadHost
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 MAX_MESSAGE = 65536
 # More than the limit: no reply is worth the network. The socket holds no longer message than about 208 KiB.
 MAX_RECEIVED = 1 << 18

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import ROOT
-from wirebay.options import stream, tap, types, user
+from wirebay.options import stream, tap, types
 
 DOCS = ROOT / "docs"
 COMMANDS = ("ns", "qemu", "serve", "doctor")
@@ -24,7 +24,7 @@ NETDEVS: dict[str, type] = {
     "hubport": types.HubportOptions,
 }
 ADDRESSES: tuple[type, ...] = (types.UnixAddr, types.InetAddr, types.FdAddr)
-REFUSED = {"user": user.NOT_SERVED, "tap": tap.NOT_SERVED, "stream": stream.NOT_SERVED_INET}
+REFUSED = {"tap": tap.NOT_SERVED, "stream": stream.NOT_SERVED_INET}
 
 
 def code_words(page: Path) -> set[str]:

@@ -36,7 +36,7 @@ class FakeWorker:
         self._theirs.setblocking(False)
         asyncio.get_running_loop().add_reader(self._theirs.fileno(), self._on_readable)
 
-    async def start(self, *, version: int = 1) -> Worker:
+    async def start(self, *, version: int = 2) -> Worker:
         """Say that it is ready; the worker as Python sees it."""
         self.send({"event": "ready", "version": version, "pid": self.pid})
         return await Worker.over(self._ours, self)

@@ -6,12 +6,28 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 
 from tests.unit.fake_worker import FakeWorker
 from wirebay.network import Network
-from wirebay.options.types import HostForward, HubportOptions, StreamOptions, UnixAddr, UserOptions
+from wirebay.options.types import (
+    HostForward,
+    HubportOptions,
+    Plan4,
+    Plan6,
+    StreamOptions,
+    UnixAddr,
+    UserOptions,
+)
+
+PLAN4 = Plan4(
+    net=IPv4Network("10.0.2.0/24"),
+    host=IPv4Address("10.0.2.2"),
+    dns=IPv4Address("10.0.2.3"),
+    dhcpstart=IPv4Address("10.0.2.15"),
+)
+PLAN6 = Plan6(net=IPv6Network("fec0::/64"), host=IPv6Address("fec0::2"), dns=IPv6Address("fec0::3"))
 
 
 @asynccontextmanager
@@ -24,14 +40,7 @@ async def lab() -> AsyncIterator[tuple[Network, FakeWorker]]:
 
 def user(name: str = "u0", *hostfwd: HostForward) -> UserOptions:
     """QEMU's default user network."""
-    return UserOptions(
-        id=name,
-        net=IPv4Network("10.0.2.0/24"),
-        host=IPv4Address("10.0.2.2"),
-        dns=IPv4Address("10.0.2.3"),
-        dhcpstart=IPv4Address("10.0.2.15"),
-        hostfwd=hostfwd,
-    )
+    return UserOptions(id=name, ipv4=PLAN4, ipv6=PLAN6, hostfwd=hostfwd)
 
 
 def unix_server(name: str, path: Path) -> StreamOptions:

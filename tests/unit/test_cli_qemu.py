@@ -46,7 +46,7 @@ class Network:
         log("closed")
 
     async def add(self, options):
-        if hasattr(options, "net"):
+        if hasattr(options, "ipv4"):
             log("user", options.id)
             return types.SimpleNamespace(id=options.id)
         assert os.stat(os.path.dirname(options.addr.path)).st_mode & 0o777 == 0o700

@@ -26,7 +26,8 @@ def test_options_reach_the_network() -> None:
     words = "--net 192.168.7.0/25 --mtu 9000 --host-loopback off --restrict --hostname box"
     forwards = "--hostfwd tcp:127.0.0.1:8080-:80 --hostfwd udp::5353-10.0.2.20:53"
     options = user_options(parse([*words.split(), *forwards.split()]))
-    assert options.net == IPv4Network("192.168.7.0/25")
+    assert options.ipv4
+    assert options.ipv4.net == IPv4Network("192.168.7.0/25")
     assert (options.mtu, options.host_loopback, options.restrict) == (9000, False, True)
     assert options.hostname == "box"
     assert [(rule.proto, rule.host_port, rule.guest_port) for rule in options.hostfwd] == [

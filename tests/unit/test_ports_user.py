@@ -51,20 +51,33 @@ def socket_of(fake: FakeWorker) -> socket.socket:
 
 async def test_the_worker_is_told_the_options() -> None:
     async with lab() as (network, fake):
-        await add(network, replace(user(), restrict=True, mtu=9000, host_loopback=False))
+        await add(
+            network,
+            replace(
+                user(), restrict=True, mtu=9000, host_loopback=False, dnssearch=("a.example", "b.example")
+            ),
+        )
         assert fake.sent("user_add") == [
             {
                 "cmd": "user_add",
                 "port": "u0",
-                "net": "10.0.2.0",
-                "prefix": 24,
-                "host": "10.0.2.2",
-                "dns": "10.0.2.3",
                 "mtu": 9000,
                 "restrict": True,
                 "host_loopback": False,
+                "ipv4": {"net": "10.0.2.0", "prefix": 24, "host": "10.0.2.2", "dns": "10.0.2.3"},
+                "ipv6": {"net": "fec0::", "prefix": 64, "host": "fec0::2", "dns": "fec0::3"},
+                "dnssl": ["a.example", "b.example"],
             }
         ]
+
+
+async def test_the_worker_is_told_which_family_is_off_and_the_domain_where_no_search_is_given() -> None:
+    async with lab() as (network, fake):
+        await add(network, replace(user(), ipv6=None, domainname="example.org"))
+        await add(network, replace(user("u1"), ipv4=None))
+        first, second = fake.sent("user_add")
+        assert (first["ipv6"], first["dnssl"]) == (None, ["example.org"])
+        assert (second["ipv4"], second["dnssl"]) == (None, [])
 
 
 async def test_the_hosts_resolvers_are_known_before_the_port_is_open() -> None:
@@ -80,14 +93,15 @@ async def test_what_dhcp_drops_stands_beside_the_drops_of_the_worker() -> None:
         fake.answers["stats"] = lambda _: {"ok": {"ports": {"u0": {"drops": {"restricted": 2}}, "gone": {}}}}
         port = await add(network, user())
         with socket.socket(fileno=os.dup(fake.fds_of(fake.sent("user_add")[0])[0])) as channel:
-            channel.send(bytes(6 + 4 + 4) + struct.pack("!HH", 68, 67) + b"nonsense")
+            channel.send(bytes(6 + 16 + 16) + struct.pack("!HH", 68, 67) + b"nonsense")
             await until(lambda: bool(port.service_drops()))
         assert (await network.stats())["ports"]["u0"]["drops"] == {"restricted": 2, "dhcp_malformed": 1}
 
 
 async def test_dhcp_answers_over_the_service_channel() -> None:
     mac = bytes.fromhex("525400123456")
-    header = struct.pack("!6s4s4sHH", mac, bytes(4), b"\xff" * 4, 68, 67)
+    mapped = bytes(10) + b"\xff\xff"
+    header = struct.pack("!6s16s16sHH", mac, mapped + bytes(4), mapped + b"\xff" * 4, 68, 67)
     discover = (
         struct.pack("!BBBBIHH16x16s192x4s", 1, 1, 6, 0, 7, 0, 0, mac, b"\x63\x82\x53\x63")
         + b"\x35\x01\x01\xff"
@@ -98,8 +112,8 @@ async def test_dhcp_answers_over_the_service_channel() -> None:
             channel.setblocking(False)
             channel.send(header + discover)
             answer = await asyncio.get_running_loop().sock_recv(channel, 65536)
-    assert struct.unpack("!HH", answer[14:18]) == (67, 68)
-    assert answer[18 + 16 : 18 + 20] == bytes((10, 0, 2, 15))
+    assert struct.unpack("!HH", answer[38:42]) == (67, 68)
+    assert answer[42 + 16 : 42 + 20] == bytes((10, 0, 2, 15))
 
 
 async def test_a_tcp_forward_listens_before_the_worker_has_it() -> None:
@@ -136,7 +150,7 @@ async def test_the_port_tells_its_forwards() -> None:
     async with lab() as (network, _):
         port = await add(network, user("u0", forward()))
         number = port.forwards[0].host_port
-        line = f"u0: user network 10.0.2.0/24, tcp:127.0.0.1:{number} to 10.0.2.15:22"
+        line = f"u0: user network 10.0.2.0/24 and fec0::/64, tcp:127.0.0.1:{number} to 10.0.2.15:22"
         assert port.describe() == line
 
 
@@ -203,3 +217,14 @@ async def test_nothing_of_a_closed_port_is_left() -> None:
         port = await add(network, user("u0", forward(), forward("udp")))
         await port.close()
     assert open_descriptors() == before
+
+
+async def test_a_network_without_ipv4_leads_forwards_to_its_first_ipv6_address() -> None:
+    async with lab() as (network, fake):
+        port = await add(network, replace(user(), ipv4=None))
+        await port.add_forward("tcp:127.0.0.1:0-:80")
+        assert fake.sent("forward_add")[0]["guest"] == "fec0::15"
+        with pytest.raises(OptionError) as error:
+            await port.add_forward("tcp:127.0.0.1:0-10.0.2.15:80")
+        rule = "tcp:127.0.0.1:0-10.0.2.15:80"
+        assert str(error.value) == f"Invalid host forwarding rule '{rule}' (the network has no IPv4)"

@@ -192,8 +192,8 @@ def test_a_comma_in_the_path_of_a_socket_is_escaped() -> None:
         ),
         ("-net user,model=x", "-net user,model=x: Invalid parameter 'model'"),
         (
-            "-nic user,smb=/x",
-            "-nic user,smb=/x: option 'smb' of the user network is not served by this version of wirebay",
+            "-nic user,smb=/x,smbserver=10.0.2.2",
+            "-nic user,smb=/x,smbserver=10.0.2.2: Conflicting/invalid smbserver address",
         ),
         ("-netdev user,id=a -netdev user,id=a", "-netdev user,id=a: Duplicate ID 'a' for netdev"),
         (

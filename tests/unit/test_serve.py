@@ -133,7 +133,10 @@ async def test_without_hubports_all_ports_share_one_hub(
     running = Running(fake(), [user("u0"), unix_server("vm0", path)], write)
     assert await ready(read) == b"1"
     assert running.joins() == [("#1", "u0"), ("#1", "vm0")]
-    assert capsys.readouterr().err == f"u0: user network 10.0.2.0/24\nvm0: listening on unix:{path}\n"
+    assert (
+        capsys.readouterr().err
+        == f"u0: user network 10.0.2.0/24 and fec0::/64\nvm0: listening on unix:{path}\n"
+    )
     running.stop()
     await running.task
     assert not path.exists()

@@ -164,8 +164,8 @@ async def test_a_message_that_is_none_ends_the_worker(garbage: bytes) -> None:
 
 async def test_another_version_is_refused() -> None:
     fake = FakeWorker()
-    with pytest.raises(WorkerError, match="speaks version 2 of the protocol, not 1"):
-        await fake.start(version=2)
+    with pytest.raises(WorkerError, match="speaks version 1 of the protocol, not 2"):
+        await fake.start(version=1)
 
 
 async def test_death_before_it_is_ready_is_told() -> None:

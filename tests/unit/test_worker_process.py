@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 CHILD = """
 import json, socket, sys
 control = socket.socket(fileno=int(sys.argv[1]))
-control.send(b'{"event": "ready", "version": 1, "pid": 0}')
+control.send(b'{"event": "ready", "version": 2, "pid": 0}')
 while data := control.recv(65536):
     request = json.loads(data)
     if request["cmd"] == "exit":

@@ -141,8 +141,10 @@ def check_net(net: str) -> None:
 
 def guest_config(options: UserOptions, ifname: str) -> GuestConfig:
     """What the interface inside gets: what DHCP would give the network's first client."""
-    address = IPv4Interface((options.dhcpstart, options.net.prefixlen))
-    return GuestConfig(address=address, gateway=options.host, dns=options.dns, mtu=options.mtu, ifname=ifname)
+    plan = options.ipv4
+    assert plan, "no option of this command switches IPv4 off"
+    address = IPv4Interface((plan.dhcpstart, plan.net.prefixlen))
+    return GuestConfig(address=address, gateway=plan.host, dns=plan.dns, mtu=options.mtu, ifname=ifname)
 
 
 async def drained(network: Network) -> None:

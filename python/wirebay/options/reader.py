@@ -11,7 +11,7 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from wirebay.errors import OptionError
 from wirebay.options.grammar import Pairs, last
@@ -25,7 +25,9 @@ _BOOLEANS = {
     **dict.fromkeys(("on", "yes", "true", "y"), True),
     **dict.fromkeys(("off", "no", "false", "n"), False),
 }
+_ADDRESSES = (IPv4Address, IPv4Network, IPv6Address, IPv6Network)
 _RANGES = {
+    "int64_t": range(-(1 << 63), 1 << 63),
     "int32_t": range(-(1 << 31), 1 << 31),
     "uint16_t": range(1 << 16),
     "uint32_t": range(1 << 32),
@@ -44,6 +46,8 @@ def parse_number(text: str) -> int | None:
 
 class Reader(ABC):
     """The values of one option, by name. Absent ones read as None (lists: empty)."""
+
+    has_shorthands = False
 
     def __init__(self, names: Iterable[str], prefix: str = "") -> None:
         self._unread = dict.fromkeys(names)
@@ -65,12 +69,16 @@ class Reader(ABC):
         return self._boolean(name)
 
     def integer(self, name: str, c_type: str) -> int | None:
-        """A whole number that fits QEMU's `c_type`: int32_t, uint16_t or uint32_t."""
+        """A whole number that fits QEMU's `c_type`: int64_t, int32_t, uint16_t or uint32_t."""
         self._unread.pop(name, None)
         number = self._integer(name)
         if number is not None and number not in _RANGES[c_type]:
             raise OptionError(f"Parameter '{name}' expects {c_type}")
         return number
+
+    def shorthand(self, name: str) -> str | None:
+        """A text that only the old spelling has; in the others the name stays unread, and so is refused."""
+        return self.string(name) if self.has_shorthands else None
 
     def section(self, name: str) -> Reader:
         """A group of options: `addr.type` and `addr.path` in `addr`. Raises OptionError when it is absent."""
@@ -139,6 +147,8 @@ class Reader(ABC):
 
 class OldReader(Reader):
     """Reads the old spelling; the last of repeated scalars wins."""
+
+    has_shorthands = True
 
     def __init__(self, pairs: Pairs) -> None:
         super().__init__(name for name, _ in pairs)
@@ -224,7 +234,7 @@ class ObjectReader(KeyvalReader):
         value = self._tree.get(name)
         if isinstance(value, os.PathLike):
             return os.fsdecode(value)
-        if isinstance(value, (IPv4Address, IPv4Network, int)) and not isinstance(value, bool):
+        if isinstance(value, (*_ADDRESSES, int)) and not isinstance(value, bool):
             return str(value)
         return super()._string(name)
 

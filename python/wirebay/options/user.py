@@ -1,179 +1,153 @@
-"""`-netdev user`: QEMU's options, defaults, checks and error sentences, as far as Wirebay serves them."""
+"""`-netdev user`: QEMU's options, defaults, checks and error sentences, and ours beside them.
+
+First everything is read, so that an unknown option is told before a wrong value; then the checks come in
+QEMU's order, so that of two mistakes the same one is told.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address
 
 from wirebay.errors import OptionError
-from wirebay.options.hostfwd import parse_address, parse_hostfwd
-from wirebay.options.reader import Reader, not_served
-from wirebay.options.types import UserOptions
+from wirebay.options.addresses import is_domain_name
+from wirebay.options.guestfwd import is_free, parse_guestfwd
+from wirebay.options.hostfwd import parse_hostfwd
+from wirebay.options.hosts import parse_dhcp_hosts, parse_host_record
+from wirebay.options.plan import Words4, Words6, families, plan4, plan6, read_words4, read_words6, smb_server
+from wirebay.options.reader import Reader
+from wirebay.options.types import GuestForward, Plan4, Plan6, UserOptions
 
 MTU_RANGE = range(68, 65521)  # RFC 791 sets the lowest, a TAP's 64 KiB the highest
-MAX_HOSTNAME = 255
+MTU_IPV6 = 1280  # RFC 8200 section 5
+MAX_STRING = 255  # bytes of a DHCP option
+MAX_BOOTFILE = 127  # bytes of BOOTP's `file`, less the final zero
+SMB_PORTS = (139, 445)
 
-NOT_SERVED = (
-    "tftp", "tftp-server-name", "bootfile", "dnssearch", "domainname", "smb", "smbserver", "guestfwd",
-    "ipv6-net", "ipv6-prefix", "ipv6-prefixlen", "ipv6-host", "ipv6-dns",
-)  # fmt: skip
-
-# The mask that an address without one implies: (mask to look through, value seen, mask implied).
-# The first match counts.
-_IMPLIED_MASKS = (
-    (0x80000000, 0x00000000, 0xFF000000),  # class A
-    (0xFFF00000, 0xAC100000, 0xFFF00000),  # 172.16.0.0/12
-    (0xC0000000, 0x80000000, 0xFFFF0000),  # class B
-    (0xFFFF0000, 0xC0A80000, 0xFFFF0000),  # 192.168.0.0/16
-    (0xFFFF0000, 0xC6120000, 0xFFFE0000),  # 198.18.0.0/15
-    (0xE0000000, 0xE0000000, 0xFFFFFF00),
-    (0x00000000, 0x00000000, 0xFFFFFFF0),
-)
+_STRINGS = ("hostname", "domainname", "tftp", "tftp-server-name", "bootfile", "smb", "smbserver", "leases")
+_LISTS = ("dnssearch", "hostfwd", "guestfwd", "dhcp-host", "host-record")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Given:
-    """The options about IPv4 addresses as they were written."""
+    """The options as they were written."""
 
     ipv4: bool | None
     ipv6: bool | None
-    net: str | None
-    host: str | None
-    dns: str | None
-    dhcpstart: str | None
+    words4: Words4
+    words6: Words6
     restrict: bool
+    host_loopback: bool | None
+    mtu: int | None
+    strings: dict[str, str | None]
+    lists: dict[str, list[str]]
 
 
 def read_user(ident: str, reader: Reader) -> UserOptions:
     """Read and check the options of `user`. Raises OptionError with QEMU's sentence.
 
-    Ours in addition: `mtu` (bytes) and `host-loopback`. Options of QEMU's that need what Wirebay has not yet
-    (IPv6, TFTP, SMB, guestfwd ...) are refused by name.
+    Ours in addition: `mtu` (bytes), `host-loopback`, `leases`, `dhcp-host` and `host-record`. With an MTU
+    below 1280 there is no IPv6 (RFC 8200).
     """
-    reader.refuse(NOT_SERVED, "user")
-    given = _Given(
+    given = _read(reader)
+    reader.finish()
+    ipv4, ipv6, smbserver = _plans(given)
+    _check_strings(given.strings)
+    hostfwd = tuple(map(parse_hostfwd, given.lists["hostfwd"]))
+    guestfwd = _guestfwd(given.lists["guestfwd"], ipv4, ipv6)
+    smb = given.strings["smb"] or None
+    if smb is not None:
+        _check_smb(smbserver, ipv4, guestfwd)
+    return UserOptions(
+        id=ident,
+        ipv4=ipv4,
+        ipv6=ipv6,
+        restrict=given.restrict,
+        hostname=given.strings["hostname"] or None,
+        domainname=given.strings["domainname"],
+        dnssearch=_search(given.lists["dnssearch"]),
+        tftp=given.strings["tftp"] or None,
+        tftp_server_name=given.strings["tftp-server-name"] or None,
+        bootfile=given.strings["bootfile"] or None,
+        smb=smb,
+        smbserver=smbserver if smb is not None else None,
+        hostfwd=hostfwd,
+        guestfwd=guestfwd,
+        mtu=_mtu(given),
+        host_loopback=given.host_loopback is not False,
+        leases=given.strings["leases"] or None,
+        dhcp_hosts=parse_dhcp_hosts(given.lists["dhcp-host"], ipv4, ipv6),
+        host_records=tuple(map(parse_host_record, given.lists["host-record"])),
+    )
+
+
+def _read(reader: Reader) -> _Given:
+    return _Given(
+        words6=read_words6(reader),  # `ipv6-net` is taken apart before anything else is looked at
         restrict=reader.boolean("restrict") or False,
         ipv4=reader.boolean("ipv4"),
         ipv6=reader.boolean("ipv6"),
-        net=_net_or_ip(reader),
-        host=reader.string("host"),
-        dhcpstart=reader.string("dhcpstart"),
-        dns=reader.string("dns"),
-    )
-    hostname, rules = reader.string("hostname"), reader.strings("hostfwd")
-    mtu, host_loopback = reader.integer("mtu", "uint32_t"), reader.boolean("host-loopback")
-    reader.finish()
-    _check_families(given)
-    net = _network("10.0.2.0/24" if given.net is None else given.net)
-    host, dns, dhcpstart = _addresses(given, net)
-    return UserOptions(
-        id=ident,
-        net=net,
-        host=host,
-        dns=dns,
-        dhcpstart=dhcpstart,
-        hostname=_hostname(hostname),
-        restrict=given.restrict,
-        hostfwd=tuple(map(parse_hostfwd, rules)),
-        mtu=_mtu(mtu),
-        host_loopback=host_loopback is not False,
+        words4=read_words4(reader),
+        host_loopback=reader.boolean("host-loopback"),
+        mtu=reader.integer("mtu", "uint32_t"),
+        strings={name: reader.string(name) for name in _STRINGS},
+        lists={name: reader.strings(name) for name in _LISTS},
     )
 
 
-def _net_or_ip(reader: Reader) -> str | None:
-    """`net`, or the older `ip`, which always means a /24."""
-    net, ip = reader.string("net"), reader.string("ip")
-    return f"{ip}/24" if net is None and ip is not None else net
+def _plans(given: _Given) -> tuple[Plan4 | None, Plan6 | None, IPv4Address]:
+    """The addresses of both families, and of the SMB server. What is switched off is checked all the same."""
+    has_ipv4, has_ipv6 = families(given.ipv4, given.ipv6, given.words4, given.words6)
+    ipv4 = plan4(given.words4, restrict=given.restrict)
+    smbserver = smb_server(given.strings["smbserver"], ipv4.net)
+    ipv6 = plan6(given.words6, restrict=given.restrict)
+    if has_ipv4 and not given.ipv6 and _mtu(given) < MTU_IPV6:
+        has_ipv6 = False
+    return ipv4 if has_ipv4 else None, ipv6 if has_ipv6 else None, smbserver
 
 
-def _check_families(given: _Given) -> None:
-    """Switching one family on switches the other off, unless that one is named too."""
-    ipv4 = given.ipv6 is not True if given.ipv4 is None else given.ipv4
-    ipv6 = given.ipv4 is not True if given.ipv6 is None else given.ipv6
-    if not ipv4 and (given.net, given.host, given.dns) != (None, None, None):
-        raise OptionError("IPv4 disabled but netmask/host/dns provided")
-    if not ipv4 and not ipv6:
-        raise OptionError("IPv4 and IPv6 disabled")
-    if given.ipv6:
-        raise not_served("option 'ipv6=on' of the user network")
-    if not ipv4:
-        raise not_served("option 'ipv4=off' of the user network")
+def _check_strings(strings: dict[str, str | None]) -> None:
+    if strings["domainname"] == "":
+        raise OptionError("'domainname' parameter cannot be empty")
+    _check_length("domainname", strings["domainname"])
+    _check_length("vhostname", strings["hostname"])  # QEMU's misprint
+    _check_length("tftp-server-name", strings["tftp-server-name"])
+    _check_length("bootfile", strings["bootfile"], MAX_BOOTFILE)  # QEMU crashes
 
 
-def _network(text: str) -> IPv4Network:
-    address_text, slash, mask_text = text.partition("/")
-    address = parse_address(address_text)
-    if address is None:
-        raise OptionError("Failed to parse netmask")
-    mask = _mask(mask_text) if slash else _implied_mask(int(address))
-    return IPv4Network((int(address) & mask, mask.bit_count()))
+def _check_length(name: str, text: str | None, longest: int = MAX_STRING) -> None:
+    if text is not None and len(text.encode(errors="surrogateescape")) > longest:
+        raise OptionError(f"'{name}' parameter cannot exceed {longest} bytes")
 
 
-def _mask(text: str) -> int:
-    """A mask: a length or the dotted form."""
-    length = _decimal(text)
-    if length is not None:
-        if not 4 <= length <= 32:
-            raise OptionError("Invalid netmask provided (must be in range 4-32)")
-        return 0xFFFFFFFF << (32 - length) & 0xFFFFFFFF
-    address = parse_address(text)
-    if address is None:
-        raise OptionError("Failed to parse netmask (trailing chars)")
-    holes = ~int(address) & 0xFFFFFFFF
-    if holes & (holes + 1) or holes.bit_length() > 28:
-        # QEMU takes any mask here, and then works with one that no route can have.
-        raise OptionError(f"Invalid netmask provided ('{text}' has holes, or is shorter than 4 bits)")
-    return int(address)
+def _search(names: Sequence[str]) -> tuple[str, ...]:
+    """The search domains. QEMU leaves out those that are none, with a warning."""
+    for name in names:
+        if not is_domain_name(name):
+            raise OptionError(f"Parameter 'dnssearch' expects a domain name, which '{name}' is not")
+    return tuple(names)
 
 
-def _decimal(text: str) -> int | None:
-    if text == "":
-        return 0
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+def _guestfwd(rules: Sequence[str], ipv4: Plan4 | None, ipv6: Plan6 | None) -> tuple[GuestForward, ...]:
+    forwards: list[GuestForward] = []
+    for rule in rules:
+        forwards.append(parse_guestfwd(rule, ipv4, ipv6, forwards))
+    return tuple(forwards)
 
 
-def _implied_mask(address: int) -> int:
-    return next(implied for mask, value, implied in _IMPLIED_MASKS if address & mask == value)
+def _check_smb(server: IPv4Address, ipv4: Plan4 | None, guestfwd: Sequence[GuestForward]) -> None:
+    """SMB is one more user of the network's addresses; the directory is checked when it is opened."""
+    clash = any((rule.server, rule.proto) == (server, "tcp") and rule.port in SMB_PORTS for rule in guestfwd)
+    if clash or not is_free(server, ipv4, None):
+        raise OptionError("Conflicting/invalid smbserver address")
 
 
-def _addresses(given: _Given, net: IPv4Network) -> tuple[IPv4Address, IPv4Address, IPv4Address]:
-    """The addresses of the host, of the DNS server, and the first that DHCP gives out."""
-    host = _address(given.host, net, 0x0202, "Failed to parse host")
-    if host not in net:
-        raise OptionError("Host doesn't belong to network")
-    dns = _address(given.dns, net, 0x0203, "Failed to parse DNS")
-    if given.restrict and dns not in net:
-        raise OptionError("DNS doesn't belong to network")
-    if dns == host:
-        raise OptionError("DNS must be different from host")
-    dhcpstart = _address(given.dhcpstart, net, 0x020F, "Failed to parse DHCP start address")
-    if dhcpstart not in net:
-        raise OptionError("DHCP doesn't belong to network")
-    if dhcpstart in (host, dns):
-        raise OptionError("DHCP must be different from host and DNS")
-    return host, dns, dhcpstart
-
-
-def _address(text: str | None, net: IPv4Network, default: int, complaint: str) -> IPv4Address:
-    """The address given, or the one with the bits of `default` in the host part."""
-    if text is None:
-        return IPv4Address(int(net.network_address) | default & int(net.hostmask))
-    address = parse_address(text)
-    if address is None:
-        raise OptionError(complaint)
-    return address
-
-
-def _hostname(name: str | None) -> str | None:
-    """DHCP's option 12; the sentence is QEMU's, misprint included."""
-    if name is not None and len(name.encode(errors="surrogateescape")) > MAX_HOSTNAME:
-        raise OptionError(f"'vhostname' parameter cannot exceed {MAX_HOSTNAME} bytes")
-    return name or None
-
-
-def _mtu(mtu: int | None) -> int:
-    if mtu is None:
+def _mtu(given: _Given) -> int:
+    if given.mtu is None:
         return 1500
-    if mtu not in MTU_RANGE:
+    if given.mtu not in MTU_RANGE:
         raise OptionError(f"Parameter 'mtu' expects a number from {MTU_RANGE[0]} to {MTU_RANGE[-1]}")
-    return mtu
+    if given.mtu < MTU_IPV6 and (given.ipv6 or given.ipv4 is False):
+        raise OptionError(f"Parameter 'mtu' expects at least {MTU_IPV6} with IPv6")
+    return given.mtu

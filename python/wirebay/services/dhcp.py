@@ -4,7 +4,7 @@ Theory of operation
 ===================
 
 The worker brings every datagram for UDP port 67 over the service channel (docs/protocol.md) to
-`serve_dhcp`, which hands it to a `DhcpServer` and sends back what that answers. The server is a machine:
+`dhcp_handler`, which hands it to a `DhcpServer` and sends back what that answers. The server is a machine:
 bytes, the sender's MAC address and the time go in, one reply or nothing comes out, and its only memory is a
 `LeaseTable`.
 
@@ -36,11 +36,7 @@ A guest that sends nonsense, or more than the pool holds, gets silence; `drops` 
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import math
-import socket
-import struct
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -48,6 +44,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from itertools import islice
 
+from wirebay.services.channel import Datagram, Handler
 from wirebay.services.dhcp_leases import LeaseTable
 from wirebay.services.dhcp_message import (
     BOOT_REPLY,
@@ -61,7 +58,7 @@ from wirebay.services.dhcp_message import (
     encode,
 )
 
-__all__ = ["DhcpConfig", "DhcpServer", "Reply", "serve_dhcp"]
+__all__ = ["SERVER_PORT", "DhcpConfig", "DhcpServer", "Reply", "dhcp_handler"]
 
 POOL_SIZE = 16  # QEMU's; its manual says .15 to .31, its code stops at .30
 LEASE_TIME = 86400  # seconds, QEMU's
@@ -70,9 +67,6 @@ BROADCAST = IPv4Address("255.255.255.255")
 BROADCAST_MAC = b"\xff" * 6
 REFUSAL = b"requested address not available"  # QEMU's words
 SERVER_PORT, CLIENT_PORT = 67, 68
-
-_HEADER = struct.Struct("!6s4s4sHH")  # of the service channel, docs/protocol.md
-_MAX_DATAGRAM = 65536
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -273,35 +267,22 @@ def _seconds(value: int) -> bytes:
     return value.to_bytes(4, "big")
 
 
-async def serve_dhcp(
-    channel: socket.socket, server: DhcpServer, clock: Callable[[], float] = time.monotonic
-) -> None:
-    """Answer what comes over the service channel until its other end closes; the caller closes our end.
+def dhcp_handler(server: DhcpServer, clock: Callable[[], float] = time.monotonic) -> Handler:
+    """The server as a service of the channel."""
 
-    Datagrams that are none, or not for port 67, are counted in `server.drops`.
-    """
-    loop = asyncio.get_running_loop()
-    channel.setblocking(False)
-    with contextlib.suppress(ConnectionError):  # the worker went away between two calls
-        while datagram := await loop.sock_recv(channel, _MAX_DATAGRAM):
-            if reply := _answer(server, datagram, clock()):
-                await loop.sock_sendall(channel, reply)
-            # Neither call above waits while the socket is ready: without this, a guest that sends without end
-            # would be the only thing this process attends to.
-            await asyncio.sleep(0)
+    def handle(datagram: Datagram) -> list[Datagram]:
+        reply = server.handle(datagram.payload, datagram.mac, clock())
+        return [] if reply is None else [_datagram(reply)]
+
+    return handle
 
 
-def _answer(server: DhcpServer, datagram: bytes, now: float) -> bytes | None:
-    """One datagram of the service channel in, the answering one out."""
-    if len(datagram) < _HEADER.size:
-        server.drops["bad_header"] += 1
-        return None
-    mac, _, _, _, port = _HEADER.unpack_from(datagram)
-    if port != SERVER_PORT:
-        server.drops["other_port"] += 1
-        return None
-    reply = server.handle(datagram[_HEADER.size :], mac, now)
-    if reply is None:
-        return None
-    source, destination = reply.source.packed, reply.destination.packed
-    return _HEADER.pack(reply.mac, source, destination, SERVER_PORT, CLIENT_PORT) + reply.payload
+def _datagram(reply: Reply) -> Datagram:
+    return Datagram(
+        mac=reply.mac,
+        source=reply.source,
+        destination=reply.destination,
+        source_port=SERVER_PORT,
+        destination_port=CLIENT_PORT,
+        payload=reply.payload,
+    )

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address
 from pathlib import Path
 
-__all__ = ["RESOLV_CONF", "Address", "follow_resolvers", "parse_resolvers", "read_resolvers"]
+from wirebay.options.types import Address
 
-Address = IPv4Address | IPv6Address
+__all__ = ["RESOLV_CONF", "Address", "follow_resolvers", "parse_resolvers", "read_resolvers"]
 
 RESOLV_CONF = "/etc/resolv.conf"
 MAX_SERVERS = 3  # MAXNS of resolv.conf(5)
