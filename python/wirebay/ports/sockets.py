@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from wirebay.errors import HostError, OptionError
-from wirebay.options.types import FdAddr, InetAddr, UnixAddr
+from wirebay.options.link_types import FdAddr, InetAddr, SocketAddr, UnixAddr
 from wirebay.waiting import readable
 
-SocketAddr = InetAddr | UnixAddr | FdAddr
 Listener = tuple[socket.socket, Callable[[], None]]
 
 # QEMU listens with a backlog of 1; more lets several guests wait for their turn.
@@ -186,7 +185,9 @@ async def connect_to(family: int, name: str | tuple[Any, ...]) -> socket.socket:
     return peer
 
 
-async def resolve(addr: InetAddr, flags: int) -> list[tuple[int, tuple[Any, ...]]]:
+async def resolve(
+    addr: InetAddr, flags: int, kind: int = socket.SOCK_STREAM
+) -> list[tuple[int, tuple[Any, ...]]]:
     """Families and names to bind or connect to. Raises HostError when the host name has no address."""
     if addr.numeric:
         flags |= socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
@@ -195,7 +196,7 @@ async def resolve(addr: InetAddr, flags: int) -> list[tuple[int, tuple[Any, ...]
         family = socket.AF_INET if addr.ipv4 or addr.ipv6 is False else socket.AF_INET6
     try:
         found = await asyncio.get_running_loop().getaddrinfo(
-            addr.host or None, addr.port, family=family, type=socket.SOCK_STREAM, flags=flags
+            addr.host or None, addr.port or None, family=family, type=kind, flags=flags
         )
     except socket.gaierror as error:
         raise HostError(f"address resolution failed for {bare_text(addr)}: {error.strerror}") from error

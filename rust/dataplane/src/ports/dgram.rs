@@ -96,7 +96,7 @@ struct Queue {
 #[derive(Default)]
 pub struct DgramPort {
     framing: Framing,
-    link: Option<Link>,
+    link: Option<Box<Link>>,
     queue: Queue,
     /// Somebody asked for room and there was little: tell when the queue has drained.
     awaited: Cell<bool>,
@@ -106,6 +106,8 @@ pub struct DgramPort {
 
 /// Why a connection has ended: one sentence.
 pub type Ended = String;
+/// Takes what was read: a frame, or why it is none.
+pub type Sink<'a> = dyn FnMut(Result<&[u8], DropReason>) + 'a;
 
 impl DgramPort {
     /// A port without a socket.
@@ -123,7 +125,8 @@ impl DgramPort {
         let is_connection = sockopt::socket_type(&socket)? == SocketType::SEQPACKET;
         self.queue = Queue::default();
         self.retry = None;
-        self.link = Some(Link { socket, sender, to: to.try_into()?, most, is_connection, watched: false });
+        let to = to.try_into()?;
+        self.link = Some(Box::new(Link { socket, sender, to, most, is_connection, watched: false }));
         Ok(())
     }
 
@@ -196,12 +199,7 @@ impl DgramPort {
     }
 
     /// Read what has come and hand each frame, or why it is none, to `sink`.
-    pub fn read(
-        &mut self,
-        now: Time,
-        batch: &mut DatagramBatch,
-        sink: &mut dyn FnMut(Result<&[u8], DropReason>),
-    ) -> Result<(), Ended> {
+    pub fn read(&mut self, now: Time, batch: &mut DatagramBatch, sink: &mut Sink<'_>) -> Result<(), Ended> {
         for _ in 0..READS {
             let Some(link) = self.link.as_mut() else { break };
             if link.read(now, &self.framing, batch, sink)? < sys::BATCH {
@@ -296,7 +294,7 @@ impl Link {
         now: Time,
         framing: &Framing,
         batch: &mut DatagramBatch,
-        sink: &mut dyn FnMut(Result<&[u8], DropReason>),
+        sink: &mut Sink<'_>,
     ) -> Result<usize, Ended> {
         let (to, own) = (&mut self.to, self.sender.as_ref().map(|(_, own)| *own));
         let (is_connection, mut ended) = (self.is_connection, false);
