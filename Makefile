@@ -49,7 +49,8 @@ test-rust: cargo Cargo.lock
 	cargo test --quiet --workspace --locked
 
 test-slow: $(CORE) guests
-	@tools/need.sh ip=iproute2 ping=iputils-ping unshare=util-linux nsenter=util-linux
+	@tools/need.sh ip=iproute2 ping=iputils-ping unshare=util-linux nsenter=util-linux \
+	    traceroute=traceroute tracepath=iputils-tracepath
 	$(BIN)/pytest tests/wire tests/oracles tests/docs tests/guests
 
 docs: $(CORE)

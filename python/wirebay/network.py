@@ -44,6 +44,8 @@ UNDERSCORED = frozenset({"vnet_hdr"})
 STATS_PORTS = 200
 
 StartWorker = Callable[[], Awaitable[Worker]]
+# Gets the name of an event and its data, spelled as QMP spells them (docs/control.md).
+Watcher = Callable[[str, Mapping[str, Any]], None]
 
 
 class Network:
@@ -61,6 +63,7 @@ class Network:
         self._anonymous_hubs = 0
         self._making_hub = asyncio.Lock()
         self._failing: set[asyncio.Task[None]] = set()
+        self._watchers: list[Watcher] = []
         self.closing = False
 
     async def __aenter__(self) -> Self:
@@ -200,6 +203,16 @@ class Network:
     async def failed(self) -> str:
         """Wait until something ends the whole network, the death of the worker; returns the sentence."""
         return await asyncio.shield(self.worker.died)
+
+    def watch(self, watcher: Watcher) -> Callable[[], None]:
+        """Call `watcher`, which must not raise, with every event from now on; what is returned ends that."""
+        self._watchers.append(watcher)
+        return lambda: self._watchers.remove(watcher)
+
+    def tell(self, event: str, data: Mapping[str, Any]) -> None:
+        """Tell the watchers of an event; for the ports."""
+        for watcher in tuple(self._watchers):
+            watcher(event, data)
 
     def forget(self, port: Port) -> None:
         """Take `port` out of the mirror; `Port.close()` calls it."""

@@ -13,7 +13,8 @@ import pytest
 from tests.bench.processes import tree, wait_until
 from tests.docs.pages import PAGES, blocks, commands, name_of
 from tests.guests.console import Console
-from wirebay.cli import ns, serve
+from wirebay.cli import COMMANDS, ctl, ns, serve
+from wirebay.cli.control import control_path
 from wirebay.options.netdev import parse_netdev
 
 EXAMPLES = [(name_of(page), words) for page in PAGES for words in commands(page)]
@@ -21,7 +22,7 @@ PYTHON = [(name_of(page), block) for page in PAGES for block in blocks(page, "py
 
 
 def test_the_readme_shows_every_command() -> None:
-    assert {words[1] for page, words in EXAMPLES if page == "README.md"} == {"ns", "qemu", "serve", "doctor"}
+    assert {words[1] for page, words in EXAMPLES if page == "README.md"} == set(COMMANDS)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,9 @@ def test_an_example_is_taken_by_its_command(page: str, words: list[str]) -> None
         case "serve":
             parsed = serve.make_parser().parse_args(arguments)
             assert serve.plan([parse_netdev(text) for text in parsed.netdev])
+            control_path(parsed.control, parsed.qmp)
+        case "ctl":
+            ctl.parse(arguments)
         case "qemu":
             dry = arguments if "-n" in arguments else ["-n", *arguments]
             shown = subprocess.run(

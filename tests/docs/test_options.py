@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import ROOT
+from tests.docs.pages import ROOT, commands
 from wirebay.options import stream, tap, types
+from wirebay.options.reader import OldReader
+from wirebay.options.user import read_user
 
 DOCS = ROOT / "docs"
-COMMANDS = ("ns", "qemu", "serve", "doctor")
+COMMANDS = ("ns", "qemu", "serve", "ctl", "doctor")
 # An option begins its line, or follows another one there.
 OPTION = re.compile(r"(?:^  |, )(--?[a-z][a-z-]*)", re.MULTILINE)
 NETDEVS: dict[str, type] = {
-    "user": types.UserOptions,
     "stream": types.StreamOptions,
     "tap": types.TapOptions,
     "hubport": types.HubportOptions,
@@ -48,6 +49,45 @@ def test_every_option_of_a_command_is_on_its_page(command: str) -> None:
     assert options - code_words(DOCS / f"cmd-{command}.md") == set()
 
 
+class Recorder(OldReader):
+    """Reads nothing, and remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+        self.names: set[str] = set()
+
+    def _string(self, name: str) -> str | None:
+        self.names.add(name)
+        return super()._string(name)
+
+    def _strings(self, name: str) -> list[str]:
+        self.names.add(name)
+        return super()._strings(name)
+
+
+def options_of_user() -> set[str]:
+    """Every option that `user` reads; some make up one field together, and some a list of them."""
+    recorder = Recorder()
+    read_user("u0", recorder)
+    return recorder.names
+
+
+def test_every_option_of_user_is_in_a_table_or_a_grammar_of_its_page() -> None:
+    assert options_of_user() - code_words(DOCS / "netdev-user.md") == set()
+
+
+def test_every_option_of_user_is_in_an_example_of_its_page() -> None:
+    page = DOCS / "netdev-user.md"
+    used = {
+        option.partition("=")[0]
+        for words in commands(page)
+        for word in words
+        if "user," in word
+        for option in word.split(",")
+    }
+    assert options_of_user() - used == set()
+
+
 @pytest.mark.parametrize("kind", NETDEVS)
 def test_every_option_of_a_netdev_is_on_its_page(kind: str) -> None:
     names = fields(NETDEVS[kind]) - {"id"}
@@ -69,4 +109,4 @@ def test_every_option_refused_by_name_is_on_the_page(kind: str) -> None:
 
 def test_every_command_and_netdev_has_its_page_and_no_page_is_left_over() -> None:
     pages = {page.stem for page in [*DOCS.glob("cmd-*.md"), *DOCS.glob("netdev-*.md")]}
-    assert pages == {f"cmd-{name}" for name in COMMANDS} | {f"netdev-{name}" for name in NETDEVS}
+    assert pages == {f"cmd-{name}" for name in COMMANDS} | {f"netdev-{name}" for name in ("user", *NETDEVS)}

@@ -14,9 +14,9 @@ from wirebay.network import Network
 
 pytestmark = pytest.mark.anyio
 
-SESSIONS = {"txsession": 0x11, "rxsession": 0x22}
-COOKIES = {"txcookie": 0x0102030405, "rxcookie": 0xFFFFFFFFFFFFFFFF, "cookie64": True}
-SHORT_COOKIES = {"txcookie": 0xDEADBEEF, "rxcookie": 1}
+SESSIONS: dict[str, object] = {"txsession": 0x11, "rxsession": 0x22}
+COOKIES: dict[str, object] = {"txcookie": 0x0102030405, "rxcookie": 0xFFFFFFFFFFFFFFFF, "cookie64": True}
+SHORT_COOKIES: dict[str, object] = {"txcookie": 0xDEADBEEF, "rxcookie": 1}
 
 
 def theirs(options: dict[str, object]) -> str:

@@ -122,8 +122,9 @@ messages = st.builds(
     yiaddr=addresses,
     siaddr=addresses,
     giaddr=addresses,
+    file=st.binary(max_size=128).filter(lambda name: b"\0" not in name),
     options=st.dictionaries(
-        st.integers(1, 254).filter(lambda code: code not in (50, 52, 53, 54)), st.binary(max_size=255)
+        st.integers(1, 254).filter(lambda code: code not in (50, 52, 53, 54)), st.binary(max_size=600)
     ),
 )
 

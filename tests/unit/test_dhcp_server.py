@@ -13,7 +13,7 @@ from wirebay.services.dhcp_message import DhcpMessage, decode, encode
 DISCOVER, OFFER, REQUEST, DECLINE, ACK, NAK, RELEASE, INFORM = range(1, 9)
 DAY = 86400
 CONFIG = DhcpConfig(
-    net=IPv4Network("10.0.2.0/24"),
+    net=IPv4Network("10.0.2.0/27"),  # which ends the pool where QEMU's ends
     host=IPv4Address("10.0.2.2"),
     dns=IPv4Address("10.0.2.3"),
     first=IPv4Address("10.0.2.15"),
@@ -239,9 +239,9 @@ def test_only_the_holder_can_release_an_address(net: Clients) -> None:
 
 
 def test_inform_is_answered_with_settings_but_no_address(net: Clients) -> None:
-    reply = net.send(ALICE, INFORM, ciaddr="10.0.2.77")
+    reply = net.send(ALICE, INFORM, ciaddr="10.0.2.30")
     assert reply is not None
-    assert (reply.mac, str(reply.destination)) == (ALICE, "10.0.2.77")
+    assert (reply.mac, str(reply.destination)) == (ALICE, "10.0.2.30")
     assert str(decode(reply.payload).yiaddr) == "0.0.0.0"
     assert options_of(reply).keys() == {53, 54, 1, 3, 6}
 
@@ -253,10 +253,10 @@ def test_inform_from_outside_of_the_network_is_answered_by_broadcast(net: Client
 
 
 def test_bootp_gets_an_address_for_good(net: Clients) -> None:
-    assert net.ask(ALICE, None) == (ACK, "10.0.2.15")
+    assert net.ask(ALICE, None) == (None, "10.0.2.15")
     net.now += 1000 * DAY
     assert net.ask(BOB, REQUEST, want="10.0.2.15") == (NAK, "0.0.0.0")
-    assert net.ask(ALICE, None) == (ACK, "10.0.2.15")
+    assert net.ask(ALICE, None) == (None, "10.0.2.15")
 
 
 # Which address.
@@ -275,7 +275,7 @@ def test_firmware_and_system_of_one_card_get_the_same_address(net: Clients) -> N
     assert [decode(reply.payload).message_type for reply in replies if reply] == [ACK, ACK]
 
 
-def test_the_pool_is_sixteen_addresses_and_the_next_client_gets_silence(net: Clients) -> None:
+def test_the_pool_ends_with_the_network_and_the_next_client_gets_silence(net: Clients) -> None:
     leased = [net.lease(bytes((2, 0, 0, 0, 0, last))) for last in range(16)]
     assert leased == [f"10.0.2.{last}" for last in range(15, 31)]
     assert net.ask(ALICE, DISCOVER) is None
@@ -304,15 +304,16 @@ def test_a_client_gets_its_lapsed_address_again(net: Clients) -> None:
     ("net", "host", "dns", "first", "expected"),
     [
         ("10.0.2.0/29", 2, 3, 4, [4, 5, 6]),
-        ("10.0.2.0/24", 20, 22, 15, [15, 16, 17, 18, 19, 21, *range(23, 31)]),
+        ("10.0.2.0/24", 20, 22, 15, [15, 16, 17, 18, 19, 21, *range(23, 255)]),
         ("10.0.2.0/24", 2, 3, 250, [250, 251, 252, 253, 254]),
-        ("10.0.2.0/24", 2, 3, 0, [1, *range(4, 16)]),
+        ("10.0.2.0/24", 2, 3, 0, [1, *range(4, 255)]),
+        ("10.0.0.0/8", 2, 3, 15, [*range(15, 15 + 256)]),
     ],
 )  # fmt: skip
 def test_the_pool_leaves_out_what_is_not_a_guests(
     net: str, host: int, dns: int, first: int, expected: list[int]
 ) -> None:
-    base = IPv4Address("10.0.2.0")
+    base = IPv4Network(net).network_address
     config = DhcpConfig(net=IPv4Network(net), host=base + host, dns=base + dns, first=base + first)
     assert config.pool() == [base + number for number in expected]
 
@@ -327,7 +328,7 @@ def test_the_options_are_those_of_qemu_in_its_order_then_ours() -> None:
     assert options == {
         53: b"\2",
         54: bytes((10, 0, 2, 2)),
-        1: bytes((255, 255, 255, 0)),
+        1: bytes((255, 255, 255, 224)),
         3: bytes((10, 0, 2, 2)),
         6: bytes((10, 0, 2, 3)),
         51: (86400).to_bytes(4, "big"),
@@ -385,3 +386,181 @@ def test_what_is_not_for_the_server_is_counted_and_not_answered(
 ) -> None:
     assert net.server.handle(data, ALICE, net.now) is None
     assert net.server.drops == {reason: 1}
+
+
+# Leases set aside.
+
+RESERVED = replace(CONFIG, reserved={ALICE: IPv4Address("10.0.2.9")}, names={ALICE: "web"})
+
+
+def test_a_reserved_address_goes_to_its_client_and_to_nobody_else() -> None:
+    net = Clients(RESERVED)
+    assert net.ask(BOB, DISCOVER, want="10.0.2.9") == (OFFER, "10.0.2.15")
+    assert net.ask(BOB, REQUEST, want="10.0.2.9") == (NAK, "0.0.0.0")
+    assert net.ask(ALICE, DISCOVER) == (OFFER, "10.0.2.9")
+    assert net.ask(ALICE, REQUEST, want="10.0.2.9") == (ACK, "10.0.2.9")
+
+
+def test_a_client_with_a_reserved_address_gets_no_other() -> None:
+    net = Clients(RESERVED)
+    assert net.ask(ALICE, DISCOVER, want="10.0.2.20") == (OFFER, "10.0.2.9")
+    assert net.ask(ALICE, REQUEST, want="10.0.2.20") == (NAK, "0.0.0.0")
+
+
+def test_a_reserved_address_may_lie_in_the_pool_and_is_then_no_part_of_it() -> None:
+    net = Clients(replace(CONFIG, reserved={ALICE: IPv4Address("10.0.2.15")}))
+    assert net.lease(BOB) == "10.0.2.16"
+    net.now += 1000 * DAY
+    assert net.lease(ALICE) == "10.0.2.15"
+    net.now += 1000 * DAY
+    assert [net.lease(bytes((2, 0, 0, 0, 0, last))) for last in range(14)].count("10.0.2.15") == 0
+
+
+def test_a_reserved_address_that_was_declined_is_given_again_when_the_block_is_over() -> None:
+    net = Clients(RESERVED)
+    net.lease(ALICE)
+    net.send(ALICE, DECLINE, want="10.0.2.9")
+    assert net.ask(ALICE, DISCOVER) is None
+    net.now += 601
+    assert net.lease(ALICE) == "10.0.2.9"
+
+
+# Names.
+
+
+def learn(net: Clients, client: bytes, **options: bytes) -> None:
+    """A client takes an address and says how it is called."""
+    request = DhcpMessage(
+        op=1, xid=1, chaddr=client, options={53: b"\3"} | {int(code[1:]): v for code, v in options.items()}
+    )
+    net.server.handle(encode(request), client, net.now)
+
+
+def names(net: Clients) -> dict[str, str]:
+    return {name: str(address) for name, address in net.server.leases.names(net.now).items()}
+
+
+def test_the_name_a_client_gives_itself_is_known_as_long_as_its_lease(net: Clients) -> None:
+    learn(net, ALICE, o12=b"Debian")
+    learn(net, BOB, o12=b"short", o81=b"\4\0\0\3box\7example\0")
+    learn(net, CAROL, o81=b"\0\0\0carol.example.")
+    assert names(net) == {"debian": "10.0.2.15", "box.example": "10.0.2.16", "carol.example": "10.0.2.17"}
+    net.send(BOB, RELEASE, ciaddr="10.0.2.16")
+    assert names(net) == {"debian": "10.0.2.15", "carol.example": "10.0.2.17"}
+    net.now += 2 * DAY
+    assert names(net) == {}
+
+
+def test_of_two_clients_with_one_name_the_first_keeps_it(net: Clients) -> None:
+    learn(net, ALICE, o12=b"box")
+    learn(net, BOB, o12=b"BOX")
+    learn(net, ALICE, o12=b"box")
+    assert names(net) == {"box": "10.0.2.15"}
+
+
+@pytest.mark.parametrize("name", [b"", b"a b", b"10.0.2.2", b"x" * 64, b"\xff", b"-", b"a\0b", b".", b"a..b"])
+def test_what_is_no_host_name_is_not_learned(net: Clients, name: bytes) -> None:
+    learn(net, ALICE, o12=name, o81=b"\0\0\0" + name)
+    learn(net, BOB, o81=b"\4\0\0" + bytes((len(name),)) + name)
+    assert names(net) == {}
+
+
+def test_a_name_set_aside_is_told_and_comes_before_the_clients_own() -> None:
+    net = Clients(replace(RESERVED, hostname="everybody"))
+    learn(net, ALICE, o12=b"other")
+    assert names(net) == {"web": "10.0.2.9"}
+    assert options_of(net.send(ALICE, DISCOVER))[12] == b"web"
+    assert options_of(net.send(BOB, DISCOVER))[12] == b"everybody"
+
+
+# Booting from the network.
+
+BOOT = replace(
+    CONFIG,
+    domainname="example.org",
+    search=("a.example", "b.example"),
+    tftp_server_name="boot",
+    bootfile="pxe.0",
+)
+
+
+def ask_with(config: DhcpConfig, kind: int | None = DISCOVER, **options: bytes) -> DhcpMessage:
+    """What the server answers to a request with these options."""
+    given = {53: bytes((kind,))} if kind else {}
+    given |= {int(code[1:]): value for code, value in options.items()}
+    request = encode(DhcpMessage(op=1, xid=1, chaddr=ALICE, options=given))
+    reply = DhcpServer(config).handle(request, ALICE, 0.0)
+    assert reply
+    return decode(reply.payload)
+
+
+def test_names_and_boot_options_come_in_qemus_order() -> None:
+    reply = ask_with(replace(BOOT, hostname="vm"))
+    assert list(reply.options) == [53, 54, 1, 3, 6, 51, 12, 15, 66, 119, 58, 59]
+    assert (reply.options[15], reply.options[66]) == (b"example.org", b"boot")
+    assert reply.options[119] == b"\1a\7example\0\1b\xc0\2"
+    assert reply.file == b"pxe.0"
+
+
+def test_the_boot_file_is_an_option_too_for_those_who_ask() -> None:
+    assert ask_with(BOOT, o55=b"\x43").options[67] == b"pxe.0"
+    assert 67 not in ask_with(BOOT).options
+
+
+@pytest.mark.parametrize(
+    ("bootfile", "client", "says"),
+    [
+        ("http://boot.example/x.efi", {"o60": b"HTTPClient:Arch:00016:UNDI:003001"}, b"HTTPClient"),
+        ("https://boot.example/x.efi", {"o60": b"HTTPClient"}, b"HTTPClient"),
+        ("http://boot.example/x.efi", {"o93": b"\0\x10"}, b"HTTPClient"),
+        ("http://boot.example/x.efi", {"o60": b"PXEClient", "o93": b"\0\x07"}, None),
+        ("http://boot.example/x.efi", {}, None),
+        ("pxe.0", {"o60": b"HTTPClient"}, None),
+    ],
+)
+def test_a_client_that_boots_by_http_is_told_so(
+    bootfile: str, client: dict[str, bytes], says: bytes | None
+) -> None:
+    assert ask_with(replace(CONFIG, bootfile=bootfile), DISCOVER, **client).options.get(60) == says
+
+
+def test_the_uuid_of_a_machine_is_repeated() -> None:
+    assert ask_with(BOOT, o97=b"\0" + b"u" * 16).options[97] == b"\0" + b"u" * 16
+
+
+def test_a_refusal_has_no_boot_file() -> None:
+    reply = ask_with(BOOT, REQUEST, o50=IPv4Address("10.9.9.9").packed)
+    assert (reply.message_type, reply.file) == (NAK, b"")
+
+
+def test_bootp_gets_the_settings_and_nothing_that_only_dhcp_has() -> None:
+    """RFC 1534 section 2."""
+    reply = ask_with(BOOT, None)
+    assert str(reply.yiaddr) == "10.0.2.15"
+    assert list(reply.options) == [1, 3, 6, 15, 66, 119]
+    assert reply.file == b"pxe.0"
+
+
+def test_under_restrict_the_router_is_told_where_forwards_lead_in() -> None:
+    server = DhcpServer(replace(CONFIG, restrict=True), has_forwards=True)
+    request = encode(DhcpMessage(op=1, xid=1, chaddr=ALICE, options={53: b"\1"}))
+    options = options_of(server.handle(request, ALICE, 0.0))
+    assert options[3] == bytes((10, 0, 2, 2))
+    assert 6 not in options
+
+
+def test_a_reply_fits_what_the_client_takes() -> None:
+    config = replace(
+        BOOT,
+        hostname="h" * 255,
+        domainname="d" * 255,
+        tftp_server_name="t" * 255,
+        search=tuple(f"{'s' * 63}.{n}.example" for n in range(5)),
+    )
+    assert len(encode(ask_with(config))) <= 548
+    reply = ask_with(config, o57=(1500).to_bytes(2, "big"))
+    assert len(encode(reply)) <= 1472
+    assert {12, 15, 66} < reply.options.keys()
+    assert len(reply.options[119]) > 255
+    small = ask_with(replace(config, mtu=576), o57=(1500).to_bytes(2, "big"))
+    assert len(encode(small)) <= 548

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.fake_worker import refusal
-from tests.unit.lab import hubport, lab, unix_server, user
+from tests.unit.lab import hubport, lab, unix_server, until, user
 from wirebay.errors import HostError, OptionError, WirebayError, WorkerError
 from wirebay.network import Network, qemu_spelling
 
@@ -282,3 +282,15 @@ async def test_events_about_unknown_ports_are_ignored() -> None:
 async def test_a_network_outside_its_context_says_so() -> None:
     with pytest.raises(RuntimeError, match="async with"):
         await Network().stats()
+
+
+async def test_events_are_told_to_those_who_watch_until_they_stop() -> None:
+    async with lab() as (network, fake):
+        seen: list[object] = []
+        stop = network.watch(lambda name, data: seen.append((name, dict(data))))
+        await network.add(user())
+        fake.send({"event": "port_failed", "port": "u0", "reason": "it broke"})
+        await until(lambda: bool(seen))
+        stop()
+        network.tell("WIREBAY_TEST", {})
+        assert seen == [("WIREBAY_PORT_FAILED", {"netdev-id": "u0", "reason": "it broke"})]

@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
+from dataclasses import replace
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
 from tests.unit.fake_worker import FakeWorker, done, refusal
-from tests.unit.lab import lab, open_descriptors, user
+from tests.unit.lab import PLAN4, lab, open_descriptors, user
 from wirebay.errors import HostError, OptionError
 from wirebay.network import Network
 from wirebay.options.hostfwd import parse_hostfwd
+from wirebay.options.types import DhcpHost
 from wirebay.ports.forwards import describe_forward, endpoint_text, open_forward
 from wirebay.ports.user import UserPort
+from wirebay.services.dhcp_message import DhcpMessage, encode
 
 pytestmark = pytest.mark.anyio
 
@@ -224,3 +229,39 @@ async def test_a_rule_with_the_proxy_protocol_is_marked(tmp_path: Path) -> None:
     assert forward.is_proxied
     forward.close()
     await asyncio.sleep(0)
+
+
+async def test_a_guest_may_be_named_by_the_name_set_aside_for_it() -> None:
+    host = DhcpHost(mac=bytes((0x52, 0x54, 0, 0, 0, 1)), address=IPv4Address("10.0.2.50"), name="web")
+    async with lab() as (network, fake):
+        port = await network.add(replace(user(), dhcp_hosts=(host,)))
+        assert isinstance(port, UserPort)
+        await port.add_forward("tcp:127.0.0.1:0-Web:80")
+        assert fake.sent("forward_add")[0]["guest"] == "10.0.2.50"
+
+
+def lease(port: UserPort, *numbers: int) -> None:
+    """Give each of these guests an address."""
+    server = port.addresses.dhcp
+    assert server
+    for number in numbers:
+        mac = bytes((0x52, 0x54, 0, 0, 0, number))
+        server.handle(
+            encode(DhcpMessage(op=1, xid=1, chaddr=mac, options={53: b"\3"})), mac, time.monotonic()
+        )
+
+
+async def test_a_rule_without_guest_is_for_the_only_one_and_refused_where_there_are_several() -> None:
+    async with lab() as (network, fake):
+        port = await network.add(replace(user(), ipv4=replace(PLAN4, dhcpstart=IPv4Address("10.0.2.20"))))
+        assert isinstance(port, UserPort)
+        await port.add_forward("tcp:127.0.0.1:0-:80")
+        lease(port, 1)
+        await port.add_forward("tcp:127.0.0.1:0-:80")
+        assert [request["guest"] for request in fake.sent("forward_add")] == ["10.0.2.20", "10.0.2.20"]
+        lease(port, 2)
+        with pytest.raises(OptionError) as error:
+            await port.add_forward("tcp:127.0.0.1:0-:81")
+        reason = "Missing guest address: there are 10.0.2.20, 10.0.2.21"
+        assert str(error.value) == f"Invalid host forwarding rule 'tcp:127.0.0.1:0-:81' ({reason})"
+        await port.add_forward("tcp:127.0.0.1:0-10.0.2.21:80")

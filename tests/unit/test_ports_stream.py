@@ -7,10 +7,11 @@ import logging
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.unit.fake_worker import FakeWorker, refusal
+from tests.unit.fake_worker import FakeWorker, Request, refusal
 from tests.unit.lab import lab, open_descriptors, unix_server, until
 from wirebay.errors import HostError, OptionError
 from wirebay.network import Network
@@ -313,3 +314,20 @@ async def test_nothing_of_a_closed_port_is_left(tmp_path: Path) -> None:
         assert fake.requests[-1] == {"cmd": "port_remove", "port": "vm0"}
         assert not (tmp_path / "sock").exists()
     assert open_descriptors() == before
+
+
+async def test_a_peer_that_leaves_at_once_is_told_to_have_come_first(tmp_path: Path) -> None:
+    async with lab() as (network, fake):
+        seen: list[str] = []
+        network.watch(lambda name, _: seen.append(name))
+        await add(network, unix_server("vm0", tmp_path / "sock"))
+
+        def answer_and_leave(_: Request) -> dict[str, Any]:
+            left = {"event": "stream_closed", "port": "vm0", "reason": "it left"}
+            asyncio.get_running_loop().call_soon(fake.send, left)  # read together with the answer
+            return {"ok": {}}
+
+        fake.answers["stream_attach"] = answer_and_leave
+        with dial(tmp_path / "sock"):
+            await until(lambda: len(seen) == 2)
+        assert seen == ["NETDEV_STREAM_CONNECTED", "NETDEV_STREAM_DISCONNECTED"]

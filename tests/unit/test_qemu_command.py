@@ -167,6 +167,21 @@ def test_the_networks_come_with_their_options_and_sockets() -> None:
     assert all(isinstance(options, UserOptions) for options, _ in result.networks)
 
 
+@pytest.mark.parametrize(
+    "spelling", ["-netdev user,id=wirebay0,{}", "-nic user,{}", "-nic {}", "-net user,{}"]
+)
+def test_every_option_is_carried_through(spelling: str) -> None:
+    options = (
+        "ipv4=on,ipv6=on,net=10.1.0.0/16,host=10.1.0.1,dns=10.1.0.2,dhcpstart=10.1.0.9,ipv6-net=fd00::/64,"
+        "ipv6-host=fd00::9,ipv6-dns=fd00::8,restrict=off,hostname=vm,domainname=d.example,dnssearch=a.example,"
+        "dnssearch=b.example,tftp=/srv,tftp-server-name=boot,bootfile=pxe.0,smb=/home,smbserver=10.1.0.4,"
+        "hostfwd=tcp:[::1]:80-:80,hostfwd=unix:/run/x-:22,guestfwd=tcp:10.1.0.7:80-cmd:a,,b,mtu=9000,"
+        "host-loopback=off,leases=/l,dhcp-host=52:54:00:12:34:56/10.1.0.50/web,host-record=x=10.1.0.6"
+    )
+    result = rewrite([QEMU, *spelling.format(options).split(" ", 1)], "/run/wb")
+    assert result.networks == [(parse_netdev(f"user,id=wirebay0,{options}"), "/run/wb/net0.sock")]
+
+
 def test_a_comma_in_the_path_of_a_socket_is_escaped() -> None:
     result = rewrite([QEMU, "-nic", "user"], "/tmp/a,b")
     assert result.argv[2].endswith("addr.path=/tmp/a,,b/net0.sock")

@@ -82,7 +82,7 @@ def test_wrong_usage_has_status_2(argv: list[str]) -> None:
 def test_both_spellings_of_netdev_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
-    async def spy(netdevs: list[Netdev], ready_fd: int | None) -> int:
+    async def spy(netdevs: list[Netdev], ready_fd: int | None, control: str | None) -> int:
         seen.extend(netdev.id for netdev in netdevs)
         return 0
 

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,10 +18,10 @@ COMMAND = [sys.executable, "-c", "import sys; from wirebay.cli import main; sys.
 
 
 @contextmanager
-def serving(*netdevs: str) -> Iterator[subprocess.Popen[str]]:
-    """`wirebay serve` that is ready."""
+def serving(*netdevs: str, words: Sequence[str] = ()) -> Iterator[subprocess.Popen[str]]:
+    """`wirebay serve` that is ready; `words` are further options."""
     read, write = os.pipe()
-    words = [word for netdev in netdevs for word in ("-netdev", netdev)]
+    words = [*words, *(word for netdev in netdevs for word in ("-netdev", netdev))]
     with subprocess.Popen(
         [*COMMAND, *words, "--ready-fd", str(write)], stderr=subprocess.PIPE, text=True, pass_fds=(write,)
     ) as process:

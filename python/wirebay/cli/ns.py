@@ -14,6 +14,7 @@ from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from wirebay.cli.control import add_control_option, check_control, controlled
 from wirebay.cli.parser import Parser
 from wirebay.cli.ready import check_ready_fd, report_ready
 from wirebay.errors import HostError, OptionError, WirebayError
@@ -50,10 +51,11 @@ def run(argv: list[str]) -> int:
     arguments = parse(argv)
     options = user_options(arguments)
     guest = guest_config(options, arguments.ifname)
+    control = check_control(arguments.control)
     check_ready_fd(arguments.ready_fd)
     if arguments.pid is not None:
-        return serve_process(arguments.pid, options, guest, arguments.ready_fd)
-    return run_command(arguments.command, options, guest, arguments.ready_fd)
+        return serve_process(arguments.pid, options, guest, arguments.ready_fd, control)
+    return run_command(arguments.command, options, guest, arguments.ready_fd, control)
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -87,6 +89,7 @@ def make_parser() -> Parser:
     add = parser.add_argument
     add("--pid", type=int, metavar="PID", help="connect the namespace of this process instead")
     add("--ifname", default="tap0", metavar="NAME", help="name of the interface inside (default: tap0)")
+    add_control_option(parser)
     add("--ready-fd", type=int, metavar="N", help='write "1" to descriptor N when the network is up')
     return parser
 
@@ -158,7 +161,9 @@ async def drained(network: Network) -> None:
             await asyncio.sleep(0.01)
 
 
-def run_command(command: list[str], options: UserOptions, guest: GuestConfig, ready_fd: int | None) -> int:
+def run_command(
+    command: list[str], options: UserOptions, guest: GuestConfig, ready_fd: int | None, control: str | None
+) -> int:
     """Run `command` in a namespace of its own; returns its exit status."""
     from wirebay.netns import spawn
 
@@ -172,7 +177,8 @@ def run_command(command: list[str], options: UserOptions, guest: GuestConfig, re
             report_ready(ready_fd)
 
         async def serve(network: Network) -> int:
-            status = await supervise(inside.pid, network, command[0], go=go)
+            async with controlled(network, control):
+                status = await supervise(inside.pid, network, command[0], go=go)
             await drained(network)
             return status
 
@@ -181,7 +187,9 @@ def run_command(command: list[str], options: UserOptions, guest: GuestConfig, re
         inside.close()
 
 
-def serve_process(pid: int, options: UserOptions, guest: GuestConfig, ready_fd: int | None) -> int:
+def serve_process(
+    pid: int, options: UserOptions, guest: GuestConfig, ready_fd: int | None, control: str | None
+) -> int:
     """Connect the namespace of process `pid`, and serve it until the process ends or a signal says stop."""
     from wirebay.cli.loop import run_loop, until_stopped
     from wirebay.netns import netns_of, open_tap_in
@@ -193,8 +201,9 @@ def serve_process(pid: int, options: UserOptions, guest: GuestConfig, ready_fd: 
         check_alive(pid, pidfd)
 
         async def serve(network: Network) -> int:
-            report_ready(ready_fd)
-            await until_stopped(network, pidfd)
+            async with controlled(network, control):
+                report_ready(ready_fd)
+                await until_stopped(network, pidfd)
             return 0
 
         return run_loop(with_network(options, tap, serve))

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, cast
 
+from wirebay.cli.control import add_control_option, check_control, controlled
 from wirebay.cli.parser import Parser
-from wirebay.errors import HostError
+from wirebay.errors import HostError, OptionError
 from wirebay.options.qemu_command import rewrite
 from wirebay.options.types import StreamOptions, UnixAddr, UserOptions
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from wirebay.network import Network
     from wirebay.ports.stream import StreamPort
 
-USAGE = "[-n] [--] QEMU [ARGUMENT...]"
+USAGE = "[-n] [--control PATH] [--] QEMU [ARGUMENT...]"
 
 DESCRIPTION = """\
 Run QEMU with the command line given. Every user network on it (-nic user, -netdev user, -net user, or
@@ -35,7 +36,8 @@ examples:
       -nic user,model=virtio,hostfwd=tcp:127.0.0.1:2222-:22       then: ssh -p 2222 127.0.0.1
   wirebay qemu -n -- qemu-system-x86_64 -netdev user,id=u0 -device e1000,netdev=u0"""
 
-NOTHING_TO_SERVE = "this command line has no user network for wirebay to serve; QEMU runs it as it is"
+NO_NETWORK = "this command line has no user network for wirebay to serve"
+NOTHING_TO_SERVE = f"{NO_NETWORK}; QEMU runs it as it is"
 
 # Where Debian has the programs; all others are in qemu-system-misc.
 PACKAGES = {
@@ -52,11 +54,14 @@ def run(argv: list[str]) -> int:
     own, command = split_command(argv)
     parser = Parser("qemu", usage=USAGE, description=DESCRIPTION, epilog=EXAMPLES)
     parser.add_argument("-n", "--dry-run", action="store_true", help="print QEMU's command line and stop")
+    add_control_option(parser)
     arguments = parser.parse_args(own)
+    control = check_control(arguments.control)
     if not command:
         parser.error("give QEMU's command line, as in 'wirebay qemu -- qemu-system-x86_64 ...'")
     plan = rewrite(command, f"{socket_base()}/wirebay-XXXXXXXX")
     if not plan.networks:
+        refuse_control(control)
         print(f"wirebay: {NOTHING_TO_SERVE}", file=sys.stderr, flush=True)
     if arguments.dry_run:
         print(shlex.join(plan.argv))
@@ -70,7 +75,13 @@ def run(argv: list[str]) -> int:
     from wirebay.cli.loop import run_loop
 
     logging.basicConfig(level=logging.WARNING, format="wirebay: %(message)s")
-    return run_loop(serve_qemu(command))
+    return run_loop(serve_qemu(command, control))
+
+
+def refuse_control(path: str | None) -> None:
+    """Raise OptionError for --control where wirebay has nothing to do that could be controlled."""
+    if path is not None:
+        raise OptionError(f"--control {path}: {NO_NETWORK}")
 
 
 def split_command(argv: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -78,7 +89,8 @@ def split_command(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     for position, word in enumerate(argv):
         if word == "--":
             return list(argv[:position]), list(argv[position + 1 :])
-        if not word.startswith("-"):
+        is_value = position > 0 and argv[position - 1] == "--control"
+        if not word.startswith("-") and not is_value:
             return list(argv[:position]), list(argv[position:])
     return list(argv), []
 
@@ -109,7 +121,7 @@ def replace_by(argv: Sequence[str]) -> NoReturn:
         raise HostError(f"Could not start '{argv[0]}': {error.strerror}") from error
 
 
-async def serve_qemu(command: Sequence[str]) -> int:
+async def serve_qemu(command: Sequence[str], control: str | None) -> int:
     """Set up the networks of QEMU's command line, run QEMU on them, and return its exit status."""
     from wirebay.cli.child import spawn, supervise
     from wirebay.network import Network
@@ -119,12 +131,13 @@ async def serve_qemu(command: Sequence[str]) -> int:
         rewritten = rewrite(command, directory.name)
         async with Network() as network:
             sockets = [await connect(network, user, path) for user, path in rewritten.networks]
-            pid = spawn(rewritten.argv)
-            clearing = asyncio.ensure_future(clear(directory, sockets))
-            try:
-                return await supervise(pid, network, "QEMU")
-            finally:
-                clearing.cancel()
+            async with controlled(network, control):
+                pid = spawn(rewritten.argv)
+                clearing = asyncio.ensure_future(clear(directory, sockets))
+                try:
+                    return await supervise(pid, network, "QEMU")
+                finally:
+                    clearing.cancel()
 
 
 def private_directory() -> tempfile.TemporaryDirectory[str]:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from wirebay.cli.control import add_control_option, control_path, controlled
 from wirebay.cli.loop import run_loop, until_stopped
 from wirebay.cli.parser import Parser
 from wirebay.cli.ready import check_ready_fd, report_ready
@@ -36,16 +37,17 @@ def run(argv: list[str]) -> int:
     """The command. Returns its exit status; raises OptionError for wrong usage, WirebayError at run time."""
     arguments = make_parser().parse_args(argv)
     netdevs = plan([parse_netdev(text) for text in arguments.netdev])
+    control = control_path(arguments.control, arguments.qmp)
     check_ready_fd(arguments.ready_fd)
     logging.basicConfig(level=logging.INFO, format="wirebay: %(message)s")
-    return run_loop(serve(netdevs, arguments.ready_fd))
+    return run_loop(serve(netdevs, arguments.ready_fd, control))
 
 
 def make_parser() -> Parser:
     """The parser of the command's arguments."""
     parser = Parser(
         "serve",
-        usage="-netdev TYPE,id=ID[,OPTION=VALUE...] [-netdev ...] [--ready-fd N]",
+        usage="-netdev TYPE,id=ID[,OPTION=VALUE...] [-netdev ...] [--control PATH] [--ready-fd N]",
         description=DESCRIPTION,
         epilog=EXAMPLE,
     )
@@ -56,6 +58,13 @@ def make_parser() -> Parser:
         required=True,
         metavar="TYPE,...",
         help="a port, as QEMU's -netdev: user, stream, tap or hubport; may be repeated",
+    )
+    add_control_option(parser)
+    parser.add_argument(
+        "-qmp",
+        "--qmp",
+        metavar="unix:PATH,server=on,wait=off",
+        help="the same socket as QEMU spells it",
     )
     parser.add_argument(
         "--ready-fd",
@@ -88,7 +97,7 @@ def plan(netdevs: Sequence[Netdev]) -> list[Netdev]:
     return [*(netdev for netdev in netdevs if not isinstance(netdev, HubportOptions)), *hubports]
 
 
-async def serve(netdevs: Sequence[Netdev], ready_fd: int | None) -> int:
+async def serve(netdevs: Sequence[Netdev], ready_fd: int | None, control: str | None = None) -> int:
     """Run the network until a signal says stop; returns the exit status. Raises WirebayError."""
     from wirebay.network import Network
 
@@ -96,8 +105,9 @@ async def serve(netdevs: Sequence[Netdev], ready_fd: int | None) -> int:
         await build(network, netdevs)
         for port in network.ports.values():
             print(port.describe(), file=sys.stderr, flush=True)
-        report_ready(ready_fd)
-        await until_stopped(network)
+        async with controlled(network, control):
+            report_ready(ready_fd)
+            await until_stopped(network)
     return 0
 
 

@@ -118,6 +118,9 @@ def plan4(words: Words4, *, restrict: bool) -> Plan4:
         raise OptionError("DHCP doesn't belong to network")
     if dhcpstart in (host, dns):
         raise OptionError("DHCP must be different from host and DNS")
+    if words.dhcpstart is None and dhcpstart == net.broadcast_address:
+        # QEMU's default in a /28 or /29, which no guest could use.
+        dhcpstart = next(address for address in net.hosts() if address not in (host, dns))
     return Plan4(net=net, host=host, dns=dns, dhcpstart=dhcpstart)
 
 

@@ -75,6 +75,7 @@ class Port:
         self.network.forget(self)
         sentence = f"{self.kind} port '{self.id}' is gone: {reason}"
         logger.warning("%s", sentence)
+        self.network.tell("WIREBAY_PORT_FAILED", {"netdev-id": self.id, "reason": reason})
         if not self.failed.done():
             self.failed.set_result(sentence)
         for error in await self.release():

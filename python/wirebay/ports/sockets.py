@@ -43,6 +43,15 @@ def bare_text(addr: SocketAddr) -> str:
     return addr.fd
 
 
+def peer_members(peer: socket.socket, addr: SocketAddr) -> dict[str, object]:
+    """Where a connected socket leads, as QEMU's events have it (`SocketAddress`)."""
+    if peer.family == socket.AF_UNIX:
+        return {"type": "unix", "path": addr.path if isinstance(addr, UnixAddr) else ""}
+    host, port = peer.getpeername()[:2]
+    family = "ipv6" if peer.family == socket.AF_INET6 else "ipv4"
+    return {"type": "inet", "host": host, "port": str(port), family: True}
+
+
 def check(addr: SocketAddr) -> None:
     """Raise OptionError for an address that no host could take."""
     if isinstance(addr, UnixAddr) and len(os.fsencode(addr.path)) >= UNIX_PATH_MAX:
@@ -161,7 +170,9 @@ async def connect(addr: SocketAddr) -> socket.socket:
             return await connect_inet(addr)
         return adopt(addr)
     except OSError as error:
-        raise HostError(f"Failed to connect to '{bare_text(addr)}': {error.strerror}") from error
+        # Not its own text: asyncio has "Connect call failed" for every reason.
+        reason = os.strerror(error.errno) if error.errno else error.strerror
+        raise HostError(f"Failed to connect to '{bare_text(addr)}': {reason}") from error
 
 
 async def connect_inet(addr: InetAddr) -> socket.socket:

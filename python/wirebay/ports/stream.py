@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from wirebay.errors import HostError, WirebayError, WorkerError
 from wirebay.options.types import FdAddr, InetAddr, StreamOptions
 from wirebay.ports.base import Port
-from wirebay.ports.sockets import accept, address_text, adopt, check, connect, listen, tune
+from wirebay.ports.sockets import accept, address_text, adopt, check, connect, listen, peer_members, tune
 from wirebay.waiting import resolve
 
 if TYPE_CHECKING:
@@ -115,12 +115,14 @@ class StreamPort(Port):
         """Give `peer` to the worker; the future resolves to why it went."""
         with peer:
             tune(peer, self.options.addr)
-            name = self._peer_text(peer)
+            name, members = self._peer_text(peer), peer_members(peer, self.options.addr)
             gone = self._peer_gone = asyncio.get_running_loop().create_future()
             await self.network.worker.call("stream_attach", port=self.id, fds=[peer.fileno()])
             self.state = name
         resolve(self.connected)
         logger.info("stream port '%s' is connected: %s", self.id, self.state)
+        self.network.tell("NETDEV_STREAM_CONNECTED", {"netdev-id": self.id, "addr": members})
+        gone.add_done_callback(self._tell_gone)  # so that it never comes before
         return gone
 
     def _peer_text(self, peer: socket.socket) -> str:
@@ -136,3 +138,7 @@ class StreamPort(Port):
             self.state = "closed"
             logger.info("stream port '%s': %s", self.id, reason)
             self._peer_gone.set_result(reason)
+
+    def _tell_gone(self, gone: asyncio.Future[str]) -> None:
+        del gone
+        self.network.tell("NETDEV_STREAM_DISCONNECTED", {"netdev-id": self.id})

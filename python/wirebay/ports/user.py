@@ -1,8 +1,8 @@
 """user: a network of its own behind address translation, with its services; QEMU's `-netdev user`.
 
-The worker translates. Python does what happens once: the services (DHCP and DHCPv6 here, the others where
-`services` has them) behind a channel of datagrams; the list of the host's resolvers, followed as it changes;
-and the sockets of `hostfwd`.
+The worker translates. Python does what happens once: the services (DHCP and DHCPv6 here, the others in
+user_services.py) behind a channel of datagrams; the list of the host's resolvers, followed as it changes; and
+the sockets of `hostfwd`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from wirebay.errors import HostError, OptionError, WirebayError
+from wirebay.errors import OptionError, WirebayError
 from wirebay.options.hostfwd import parse_hostfwd
 from wirebay.options.types import Address, HostForward, Plan4, Plan6, UserOptions
 from wirebay.ports.base import Port
@@ -24,8 +24,11 @@ from wirebay.ports.forwards import (
     open_forward,
     resolve,
 )
+from wirebay.ports.guests import PAYLOAD, PING_TIMEOUT, Guests, Pong
+from wirebay.ports.proxied import ProxiedForwards
+from wirebay.ports.user_services import UserServices
+from wirebay.services.address_service import AddressService, search_domains
 from wirebay.services.channel import ServiceChannel
-from wirebay.services.dhcp import SERVER_PORT, DhcpConfig, DhcpServer, dhcp_handler
 from wirebay.services.resolver import follow_resolvers, read_resolvers
 
 if TYPE_CHECKING:
@@ -33,15 +36,21 @@ if TYPE_CHECKING:
 
 
 class UserPort(Port):
-    """A user network; `forwards` are its hostfwd rules with the host ports that are really open."""
+    """A user network.
+
+    `forwards` are its hostfwd rules with the host ports that are really open, `addresses` its DHCP and DHCPv6
+    servers with the leases and the names of the guests, `channel` where services in Python meet its guests.
+    """
 
     kind = "user"
 
     def __init__(self, network: Network, options: UserOptions) -> None:
         super().__init__(network, options)
         self.options = options
-        self._dhcp = DhcpServer(dhcp_config(options, options.ipv4)) if options.ipv4 else None
+        self.addresses = AddressService(options)
+        self._guests = Guests(self, self.addresses)
         self._forwards: dict[str, OpenForward] = {}
+        self._proxied = ProxiedForwards(self._call_worker, self.id)
 
     @property
     def forwards(self) -> tuple[HostForward, ...]:
@@ -57,42 +66,63 @@ class UserPort(Port):
 
     def service_drops(self) -> dict[str, int]:
         """What the services did not answer, by reason."""
-        drops = {f"service_{reason}": count for reason, count in self.channel.drops.items()}
-        if self._dhcp:
-            drops |= {f"dhcp_{reason}": count for reason, count in self._dhcp.drops.items()}
-        return drops
+        channel = {f"service_{reason}": count for reason, count in self.channel.drops.items()}
+        proxied = {f"proxy_{reason}": count for reason, count in self._proxied.drops.items()}
+        return channel | self.addresses.drops() | self._services.drops() | proxied
+
+    def on_event(self, event: dict[str, Any]) -> None:
+        """A guest connects to a service, or answers a ping."""
+        if event["event"] == "service_connect":
+            self._services.tcp.on_event(event)
+        elif event["event"] == "pong":
+            self._guests.on_pong(event)
 
     async def open(self) -> None:
         """Start the network with its services. Raises HostError when a forward's address cannot be had."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.channel = ServiceChannel(ours)
         self._teardown.add(self.channel.close)
+        self._services = UserServices(
+            self.options, self.channel, self._call_worker, self._run, self.addresses.names
+        )
         with theirs:
             await self._add_to_worker("user_add", fds=[theirs.fileno()], **worker_options(self.options))
         await self._start_services()
+        self._teardown.add(self._proxied.close)
         for rule in self.options.hostfwd:
-            await self.add_forward(rule)
+            await self._open_forward(rule, self.addresses.first_address)
 
     async def _start_services(self) -> None:
-        if self._dhcp:
-            self.channel.register(None, SERVER_PORT, dhcp_handler(self._dhcp))
+        self.addresses.start(self.channel)
+        self._teardown.add(self.addresses.close)
+        self._teardown.add(self._services.close)
         self._run("the service channel", self.channel.serve)
+        await self._services.open()
         # Once here, so that names resolve from the first packet on.
         await self._tell_resolvers(read_resolvers())
         self._run("following the host's resolvers", follow_resolvers, self._tell_resolvers)
 
     async def _tell_resolvers(self, servers: Sequence[Address]) -> None:
+        await self._services.set_servers(servers)
         texts = [str(server) for server in servers]
-        await self.network.worker.call("user_resolvers", port=self.id, servers=texts)
+        await self._call_worker("user_resolvers", port=self.id, servers=texts)
+
+    async def _call_worker(self, cmd: str, *, fds: Sequence[int] = (), **members: object) -> object:
+        return await self.network.worker.call(cmd, fds=fds, **members)
 
     async def add_forward(self, rule: HostForward | str) -> HostForward:
         """Open a forward, given as a `hostfwd=` value or parsed; returns it with the real host port.
 
-        Names are resolved now: that of a guest first among the guests. Raises OptionError for a malformed
-        rule or a guest that cannot be, HostError when the host address cannot be had.
+        A rule that names no guest is for the only one, or for the first to come. Names are resolved now: that
+        of a guest first among the guests. Raises OptionError for a malformed rule, or a guest that cannot be;
+        HostError when the host address cannot be had.
         """
         rule = parse_hostfwd(rule) if isinstance(rule, str) else rule
-        forward = await open_forward(replace(rule, guest_addr=await self._guest_address(rule)))
+        return await self._open_forward(rule, self._only_guest(rule))
+
+    async def _open_forward(self, rule: HostForward, default: Address) -> HostForward:
+        guest = await self._guest_address(rule, default)
+        forward = await open_forward(replace(rule, guest_addr=guest))
         name = f"{self.id}/{endpoint_text(forward.rule)}"
         try:
             await self._hand_over(forward, name)
@@ -102,14 +132,15 @@ class UserPort(Port):
         finally:
             forward.close()
         self._forwards[name] = forward
+        self.addresses.expect_forwards()
         self._teardown.add(forward.undo)
         return forward.rule
 
     async def _hand_over(self, forward: OpenForward, name: str) -> None:
         """Give the sockets of a forward to the worker, all or none."""
         if forward.is_proxied:
-            # Here Python accepts, and hands each connection over by `forward_accept`.
-            raise HostError(f"Could not set up host forwarding rule '{forward.rule.text}': no PROXY protocol")
+            self._proxied.start(forward, name)
+            return
         given = 0
         try:
             for sock in forward.sockets:
@@ -141,30 +172,46 @@ class UserPort(Port):
         """
         name = find_forward(self._forwards, rule)
         forward = self._forwards.pop(name)
-        for number in range(forward.rule.ports):
-            await self.network.worker.call("forward_remove", port=self.id, forward=worker_name(name, number))
+        if forward.is_proxied:
+            await self._proxied.stop(name)
+        else:
+            await self._take_back(name, forward.rule.ports)
         forward.undo()
 
-    async def _guest_address(self, rule: HostForward) -> Address:
+    def _only_guest(self, rule: HostForward) -> Address:
+        """Where a rule without guest leads to. Raises OptionError if it names none and there are several."""
+        guests = list(self.addresses.guests().values())
+        if len(guests) > 1 and rule.guest_addr is None:
+            several = ", ".join(map(str, guests))
+            raise OptionError(
+                f"Invalid host forwarding rule '{rule.text}' (Missing guest address: there are {several})"
+            )
+        return guests[0] if guests else self.addresses.first_address
+
+    async def _guest_address(self, rule: HostForward, default: Address) -> Address:
         """Where a rule leads to. Raises OptionError for an address of a family that the network has not."""
         addr = rule.guest_addr
         if addr is None:
-            return self._first_guest()
+            return default
         if isinstance(addr, str):
-            addr = await resolve(addr, rule)
+            known = self.addresses.names().get(addr.lower())
+            addr = known[0] if known else await resolve(addr, rule)
         if (self.options.ipv4 if addr.version == 4 else self.options.ipv6) is None:
             raise OptionError(
                 f"Invalid host forwarding rule '{rule.text}' (the network has no IPv{addr.version})"
             )
         return addr
 
-    def _first_guest(self) -> Address:
-        """The address that the first guest gets."""
-        ipv4, ipv6 = self.options.ipv4, self.options.ipv6
-        if ipv4:
-            return ipv4.dhcpstart
-        assert ipv6, "one family is there"
-        return ipv6.net[0x15]
+    async def ping(
+        self, address: str | None = None, *, within: float = PING_TIMEOUT, size: int = PAYLOAD
+    ) -> Pong:
+        """Ping a guest from the network's host address, with `size` bytes.
+
+        Without `address` the one guest with a lease is meant; without any lease, the first address that a
+        guest would get. Raises OptionError for a wrong address, or none where several guests have a lease;
+        NoAnswerError (a HostError) when no answer comes `within` so many seconds.
+        """
+        return await self._guests.ping(address, within, size)
 
 
 def worker_name(name: str, number: int) -> str:
@@ -172,29 +219,15 @@ def worker_name(name: str, number: int) -> str:
     return f"{name}+{number}" if number else name
 
 
-def dhcp_config(options: UserOptions, plan: Plan4) -> DhcpConfig:
-    """What the DHCP server tells the guests."""
-    return DhcpConfig(
-        net=plan.net,
-        host=plan.host,
-        dns=plan.dns,
-        first=plan.dhcpstart,
-        hostname=options.hostname,
-        mtu=options.mtu,
-        restrict=options.restrict,
-    )
-
-
 def worker_options(options: UserOptions) -> dict[str, object]:
     """The members of `user_add` (docs/protocol.md)."""
-    search = options.dnssearch or ((options.domainname,) if options.domainname else ())
     return {
         "mtu": options.mtu,
         "restrict": options.restrict,
         "host_loopback": options.host_loopback,
         "ipv4": _worker_plan(options.ipv4),
         "ipv6": _worker_plan(options.ipv6),
-        "dnssl": list(search),
+        "dnssl": list(search_domains(options)),
     }
 
 

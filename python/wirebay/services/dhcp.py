@@ -22,14 +22,13 @@ client wants is told by which fields it filled in (RFC 2131 section 4.3.2, table
     DECLINE   (any)         maybe      yes        -       none; the address is given to nobody for a while
     RELEASE   bound         maybe      -          yes     none; the address is free, the client is remembered
     INFORM    -             -          -          yes     ACK with the settings, without an address or times
-    (none)    BOOTP         -          maybe      maybe   ACK without end of the lease: it never asks again
+    (none)    BOOTP         -          maybe      maybe   an address for good: it never asks again
 
 A REQUEST that names no address gets what the client had, or a free one, as QEMU answers it.
 
-Options and their order are QEMU's: 53, 54, 1, 3, 6, 51, 12, then ours: 26, 58, 59. With `restrict` 3 and 6
-are left out. Replies are broadcast on both levels as QEMU sends them, whatever the broadcast flag says;
-only a client that has its address (ciaddr) is answered straight (RFC 2131 section 4.1). Relay agents
-(giaddr) are not answered: they ask for another network than this one.
+What replies say is in `dhcp_settings`. They are broadcast on both levels as QEMU sends them, whatever the
+broadcast flag says; only a client that has its address (ciaddr) is answered straight (RFC 2131 section 4.1).
+Relay agents (giaddr) are not answered: they ask for another network than this one.
 
 A guest that sends nonsense, or more than the pool holds, gets silence; `drops` counts why.
 """
@@ -41,56 +40,30 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
-from itertools import islice
+from ipaddress import IPv4Address
 
 from wirebay.services.channel import Datagram, Handler
 from wirebay.services.dhcp_leases import LeaseTable
 from wirebay.services.dhcp_message import (
     BOOT_REPLY,
     BOOT_REQUEST,
+    IP_UDP_HEADERS,
     UNSPECIFIED,
     DhcpError,
     DhcpMessage,
     MessageType,
     Option,
     decode,
-    encode,
 )
+from wirebay.services.dhcp_settings import DhcpConfig, fitted, reply_options
+from wirebay.services.domain_names import name_of_client
 
 __all__ = ["SERVER_PORT", "DhcpConfig", "DhcpServer", "Reply", "dhcp_handler"]
 
-POOL_SIZE = 16  # QEMU's; its manual says .15 to .31, its code stops at .30
-LEASE_TIME = 86400  # seconds, QEMU's
-DEFAULT_MTU = 1500
 BROADCAST = IPv4Address("255.255.255.255")
 BROADCAST_MAC = b"\xff" * 6
 REFUSAL = b"requested address not available"  # QEMU's words
 SERVER_PORT, CLIENT_PORT = 67, 68
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DhcpConfig:
-    """What the server tells its clients: the options of QEMU's `user` netdev that it needs.
-
-    `host` is the server and the router, `first` the start of the pool (option dhcpstart); `hostname` has at
-    most 255 bytes, `lease_time` is in seconds.
-    """
-
-    net: IPv4Network
-    host: IPv4Address
-    dns: IPv4Address
-    first: IPv4Address
-    hostname: str | None = None
-    mtu: int = DEFAULT_MTU
-    restrict: bool = False
-    lease_time: int = LEASE_TIME
-
-    def pool(self) -> list[IPv4Address]:
-        """The addresses to give away: 16 from the first, without those beyond the network or taken by it."""
-        taken = {self.net.network_address, self.net.broadcast_address, self.host, self.dns}
-        numbers = range(int(self.first), int(self.net.broadcast_address) + 1)
-        return [a for a in map(IPv4Address, islice(numbers, POOL_SIZE)) if a in self.net and a not in taken]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,12 +77,16 @@ class Reply:
 
 
 class DhcpServer:
-    """The machine. `drops` counts, by reason, the messages that were not answered."""
+    """The machine. `drops` counts, by reason, the messages that were not answered.
 
-    def __init__(self, config: DhcpConfig) -> None:
+    `leases` is its memory. `has_forwards` tells guests a router even under `restrict`.
+    """
+
+    def __init__(self, config: DhcpConfig, *, has_forwards: bool = False) -> None:
         self.config = config
+        self.has_forwards = has_forwards
         self.drops: Counter[str] = Counter()
-        self._leases = LeaseTable(config.pool())
+        self.leases = LeaseTable(config.pool(), config.reserved)
 
     def handle(self, message: bytes, client_mac: bytes, now: float) -> Reply | None:
         """Answer one message that the frame's sender `client_mac` (6 bytes) sent; `now` is in seconds on
@@ -145,23 +122,23 @@ class DhcpServer:
                 return self._drop("unknown_type")
 
     def _discover(self, request: DhcpMessage, now: float) -> Reply | None:
-        address = self._leases.choose(request.chaddr, request.requested_address, now)
+        address = self.leases.choose(request.chaddr, request.requested_address, now)
         if address is None:
             return self._drop("pool_exhausted")
-        self._leases.offer(request.chaddr, address, now)
+        self.leases.offer(request.chaddr, address, now)
         return self._broadcast(request, address, self._options(request, MessageType.OFFER))
 
     def _request(self, request: DhcpMessage, client_mac: bytes, now: float) -> Reply | None:
         if not self._is_for_us(request):
-            self._leases.withdraw(request.chaddr, now)
+            self.leases.withdraw(request.chaddr, now)
             return self._drop("for_another_server")
         wish = request.requested_address or _known(request.ciaddr)
-        address = wish or self._leases.choose(request.chaddr, None, now)
+        address = wish or self.leases.choose(request.chaddr, None, now)
         if address is None:
             return self._drop("pool_exhausted")
-        if not self._leases.is_free(address, request.chaddr, now):
+        if not self.leases.is_free(address, request.chaddr, now):
             return self._refuse(request)
-        self._leases.bind(request.chaddr, address, now + self.config.lease_time)
+        self._bind(request, address, now + self.config.lease_time, now)
         options = self._options(request, MessageType.ACK)
         if request.ciaddr == address:
             return self._unicast(request, client_mac, address, options)
@@ -169,26 +146,26 @@ class DhcpServer:
 
     def _bootp(self, request: DhcpMessage, now: float) -> Reply | None:
         wish = request.requested_address or _known(request.ciaddr)
-        address = self._leases.choose(request.chaddr, wish, now)
+        address = self.leases.choose(request.chaddr, wish, now)
         if address is None:
             return self._drop("pool_exhausted")
-        self._leases.bind(request.chaddr, address, math.inf)
+        self._bind(request, address, math.inf, now)
         return self._broadcast(request, address, self._options(request, MessageType.ACK))
 
     def _decline(self, request: DhcpMessage, now: float) -> Reply | None:
         address = request.requested_address
-        if self._is_for_us(request) and address and self._leases.block(request.chaddr, address, now):
+        if self._is_for_us(request) and address and self.leases.block(request.chaddr, address, now):
             return None
         return self._drop("not_the_clients_address")
 
     def _release(self, request: DhcpMessage, now: float) -> Reply | None:
-        if self._is_for_us(request) and self._leases.release(request.chaddr, request.ciaddr, now):
+        if self._is_for_us(request) and self.leases.release(request.chaddr, request.ciaddr, now):
             return None
         return self._drop("not_the_clients_address")
 
     def _inform(self, request: DhcpMessage, client_mac: bytes) -> Reply:
         """The client has an address from elsewhere and wants the rest (RFC 2131 section 4.3.5)."""
-        options = self._options(request, MessageType.ACK, gives_address=False)
+        options = self._options(request, MessageType.ACK, lease=False)
         if request.ciaddr in self.config.net:
             return self._unicast(request, client_mac, UNSPECIFIED, options)
         return self._broadcast(request, UNSPECIFIED, options)
@@ -210,27 +187,13 @@ class DhcpServer:
     def _is_for_us(self, request: DhcpMessage) -> bool:
         return request.server_id in (None, self.config.host)
 
-    def _options(
-        self, request: DhcpMessage, message_type: MessageType, *, gives_address: bool = True
-    ) -> dict[int, bytes]:
-        config, lease_time = self.config, self.config.lease_time
-        options: dict[int, bytes] = {
-            Option.MESSAGE_TYPE: bytes((message_type,)),
-            Option.SERVER_ID: config.host.packed,
-            Option.NETMASK: config.net.netmask.packed,
-        }
-        if not config.restrict:
-            options |= {Option.ROUTER: config.host.packed, Option.DNS: config.dns.packed}
-        if gives_address:
-            options[Option.LEASE_TIME] = _seconds(lease_time)
-        if config.hostname:
-            options[Option.HOST_NAME] = config.hostname.encode()
-        if config.mtu != DEFAULT_MTU or request.asks_for(Option.MTU):
-            options[Option.MTU] = config.mtu.to_bytes(2, "big")
-        if gives_address:  # the shares of the lease time are those of RFC 2131 section 4.4.5
-            options[Option.RENEWAL_TIME] = _seconds(lease_time // 2)
-            options[Option.REBINDING_TIME] = _seconds(lease_time * 7 // 8)
-        return options
+    def _bind(self, request: DhcpMessage, address: IPv4Address, until: float, now: float) -> None:
+        client, options = request.chaddr, request.options
+        own = name_of_client(options.get(Option.HOST_NAME), options.get(Option.FQDN))
+        self.leases.bind(client, address, until, now=now, name=self.config.names.get(client, own))
+
+    def _options(self, request: DhcpMessage, kind: MessageType, *, lease: bool = True) -> dict[int, bytes]:
+        return reply_options(self.config, request, kind, lease=lease, router=self.has_forwards)
 
     def _broadcast(self, request: DhcpMessage, address: IPv4Address, options: dict[int, bytes]) -> Reply:
         payload = self._encode(request, UNSPECIFIED, address, options)
@@ -245,26 +208,23 @@ class DhcpServer:
     def _encode(
         self, request: DhcpMessage, ciaddr: IPv4Address, yiaddr: IPv4Address, options: dict[int, bytes]
     ) -> bytes:
-        return encode(
-            DhcpMessage(
-                op=BOOT_REPLY,
-                xid=request.xid,
-                chaddr=request.chaddr,
-                flags=request.flags,
-                ciaddr=ciaddr,
-                yiaddr=yiaddr,
-                siaddr=self.config.host,
-                options=options,
-            )
+        refuses = options.get(Option.MESSAGE_TYPE) == bytes((MessageType.NAK,))
+        reply = DhcpMessage(
+            op=BOOT_REPLY,
+            xid=request.xid,
+            chaddr=request.chaddr,
+            flags=request.flags,
+            ciaddr=ciaddr,
+            yiaddr=yiaddr,
+            siaddr=self.config.host,
+            file=b"" if refuses else self.config.boot_file(),
+            options=options,
         )
+        return fitted(reply, min(request.largest_reply, self.config.mtu - IP_UDP_HEADERS))
 
 
 def _known(address: IPv4Address) -> IPv4Address | None:
     return None if address == UNSPECIFIED else address
-
-
-def _seconds(value: int) -> bytes:
-    return value.to_bytes(4, "big")
 
 
 def dhcp_handler(server: DhcpServer, clock: Callable[[], float] = time.monotonic) -> Handler:

@@ -1,13 +1,15 @@
 //! The host's sockets, for real.
 
 use crate::poll::{self, Registrar, Source};
+use crate::sys::errors::{self, QueuedError};
 use crate::sys::{self, DatagramBatch};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, ipproto, sockopt};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
-use wirebay_engine::{DatagramKind, Host, Peer, Token};
+use wirebay_engine::host::HOPS;
+use wirebay_engine::{DatagramKind, Host, HostError, Peer, Report, Sending, Token};
 
 /// A stream socket: TCP, or a unix socket where a service or a forward has one.
 pub struct TcpSocket {
@@ -17,6 +19,49 @@ pub struct TcpSocket {
     /// Whether a connect may have ended before there was an event.
     at_once: bool,
     family: AddressFamily,
+    /// Errors are collected with who reported them, until it is connected.
+    reports: bool,
+}
+
+/// A datagram socket, and what was set for what it sends.
+pub struct DatagramSocket {
+    fd: OwnedFd,
+    is_v6: bool,
+    hops: u8,
+    dont_fragment: Option<bool>,
+}
+
+impl DatagramSocket {
+    /// Take over a socket that Python has made.
+    pub fn adopt(fd: OwnedFd) -> io::Result<Self> {
+        let is_v6 = sockopt::socket_domain(&fd)? == AddressFamily::INET6;
+        Ok(DatagramSocket { fd, is_v6, hops: HOPS, dont_fragment: None })
+    }
+
+    fn prepare(&mut self, how: Sending) -> io::Result<()> {
+        if self.hops != how.hops {
+            errors::set_hops(self.fd.as_fd(), self.is_v6, how.hops)?;
+            self.hops = how.hops;
+        }
+        if self.dont_fragment != Some(how.dont_fragment) {
+            errors::set_dont_fragment(self.fd.as_fd(), self.is_v6, how.dont_fragment)?;
+            self.dont_fragment = Some(how.dont_fragment);
+        }
+        Ok(())
+    }
+
+    fn send(&self, to: &Peer, data: &[u8], segment: Option<u16>) -> io::Result<()> {
+        let one = |data: &[u8], segment| sys::send_datagram(self.fd.as_fd(), to, data, segment);
+        match (one(data, segment), segment) {
+            // A train too long for the kernel, or one the route cannot take: send the cars.
+            (Err(e), Some(size))
+                if matches!(e.raw_os_error(), Some(libc::EINVAL | libc::EIO | libc::EMSGSIZE)) =>
+            {
+                data.chunks(size.into()).try_for_each(|car| one(car, None))
+            }
+            (sent, _) => sent,
+        }
+    }
 }
 
 /// The sockets of one user network.
@@ -50,7 +95,7 @@ impl RealHost {
             tune(&fd)?;
         }
         self.registrar.add(&fd, Source::Flow(self.port, token), poll::EDGE)?;
-        Ok(TcpSocket { fd, peek_at: None, at_once: true, family })
+        Ok(TcpSocket { fd, peek_at: None, at_once: true, family, reports: false })
     }
 
     /// Memory for `len` bytes that nobody wants.
@@ -82,21 +127,46 @@ fn family(addr: &SocketAddr) -> AddressFamily {
     if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 }
 }
 
+/// Errors handed over in one call.
+const ERRORS: usize = 32;
+/// What is kept of the datagram that an error is about: more than any router quotes.
+const QUOTE: usize = 2048;
+
+/// What an entry of the error queue says.
+fn report_of(error: &QueuedError) -> Option<Report> {
+    match error.origin {
+        libc::SO_EE_ORIGIN_ICMP => Report::from_v4(error.kind, error.code, error.info),
+        libc::SO_EE_ORIGIN_ICMP6 => Report::from_v6(error.kind, error.code, error.info),
+        _ if error.errno == libc::EMSGSIZE => Some(Report::TooBig(error.info)),
+        _ => None,
+    }
+}
+
 const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 
 impl Host for RealHost {
     type Tcp = TcpSocket;
-    type Datagram = OwnedFd;
+    type Datagram = DatagramSocket;
 
-    fn tcp_connect(&mut self, token: Token, to: SocketAddr) -> io::Result<TcpSocket> {
+    fn tcp_connect(&mut self, token: Token, to: SocketAddr, hops: Option<u8>) -> io::Result<TcpSocket> {
         let fd = rustix::net::socket_with(family(&to), SocketType::STREAM, FLAGS, None)?;
         tune(&fd)?;
+        if let Some(hops) = hops {
+            errors::set_hops(fd.as_fd(), to.is_ipv6(), hops)?;
+            errors::want_errors(fd.as_fd(), to.is_ipv6(), true)?;
+        }
         match rustix::net::connect(&fd, &to) {
             Ok(()) | Err(rustix::io::Errno::INPROGRESS) => {}
             Err(error) => return Err(error.into()),
         }
         self.registrar.add(&fd, Source::Flow(self.port, token), poll::EDGE)?;
-        Ok(TcpSocket { fd, peek_at: None, at_once: to.ip().is_loopback(), family: family(&to) })
+        Ok(TcpSocket {
+            fd,
+            peek_at: None,
+            at_once: to.ip().is_loopback(),
+            family: family(&to),
+            reports: hops.is_some(),
+        })
     }
 
     fn tcp_connected(&mut self, socket: &mut TcpSocket) -> io::Result<bool> {
@@ -106,10 +176,24 @@ impl Host for RealHost {
             return Ok(false);
         }
         match rustix::net::getpeername(&socket.fd) {
-            Ok(_) => Ok(true),
+            Ok(_) => {
+                if std::mem::take(&mut socket.reports) {
+                    // From now on it would break the connection for what may pass.
+                    errors::want_errors(socket.fd.as_fd(), socket.family == AddressFamily::INET6, false)?;
+                }
+                Ok(true)
+            }
             Err(rustix::io::Errno::NOTCONN) => Ok(false),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn tcp_report(&mut self, socket: &mut TcpSocket) -> Option<(Report, Option<IpAddr>)> {
+        if !socket.reports {
+            return None;
+        }
+        let error = errors::next_error(socket.fd.as_fd(), &mut [0; QUOTE]).ok()?;
+        Some((report_of(&error)?, error.offender))
     }
 
     fn tcp_peek(&mut self, socket: &mut TcpSocket, offset: usize, buf: &mut [u8]) -> io::Result<usize> {
@@ -165,7 +249,7 @@ impl Host for RealHost {
         let _ = sockopt::set_socket_linger(&socket.fd, Some(Duration::ZERO));
     }
 
-    fn datagram_open(&mut self, token: Token, kind: DatagramKind) -> io::Result<OwnedFd> {
+    fn datagram_open(&mut self, token: Token, kind: DatagramKind) -> io::Result<DatagramSocket> {
         let (family, protocol) = match kind {
             DatagramKind::Udp4 => (AddressFamily::INET, None),
             DatagramKind::Udp6 => (AddressFamily::INET6, None),
@@ -173,22 +257,24 @@ impl Host for RealHost {
             DatagramKind::Ping6 => (AddressFamily::INET6, Some(ipproto::ICMPV6)),
         };
         let fd = rustix::net::socket_with(family, SocketType::DGRAM, FLAGS, protocol)?;
+        let is_v6 = family == AddressFamily::INET6;
+        errors::want_errors(fd.as_fd(), is_v6, true)?;
         self.registrar.add(&fd, Source::Flow(self.port, token), poll::EDGE)?;
-        Ok(fd)
+        Ok(DatagramSocket { fd, is_v6, hops: HOPS, dont_fragment: None })
     }
 
     fn datagram_send(
         &mut self,
-        socket: &mut OwnedFd,
+        socket: &mut DatagramSocket,
         to: &Peer,
         data: &[u8],
-        segment: Option<u16>,
+        how: Sending,
     ) -> io::Result<()> {
-        let Some(size) = segment else { return sys::send_datagram(socket.as_fd(), to, data, None) };
-        match sys::send_datagram(socket.as_fd(), to, data, segment) {
-            // A train too long for the kernel, or one the route cannot take: send the cars.
-            Err(e) if matches!(e.raw_os_error(), Some(libc::EINVAL | libc::EIO | libc::EMSGSIZE)) => {
-                data.chunks(size.into()).try_for_each(|car| sys::send_datagram(socket.as_fd(), to, car, None))
+        socket.prepare(how)?;
+        match socket.send(to, data, how.segment) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                // It may be about something that was sent before, and is told once.
+                socket.send(to, data, how.segment)
             }
             sent => sent,
         }
@@ -196,9 +282,28 @@ impl Host for RealHost {
 
     fn datagram_recv(
         &mut self,
-        socket: &mut OwnedFd,
+        socket: &mut DatagramSocket,
         sink: &mut dyn FnMut(&Peer, &[u8]),
     ) -> io::Result<bool> {
-        Ok(self.batch.receive(socket.as_fd(), sink)? == sys::BATCH)
+        Ok(self.batch.receive(socket.fd.as_fd(), sink)? == sys::BATCH)
+    }
+
+    fn datagram_errors(
+        &mut self,
+        socket: &mut DatagramSocket,
+        sink: &mut dyn FnMut(&HostError<'_>),
+    ) -> io::Result<bool> {
+        let mut quote = [0; QUOTE];
+        for _ in 0..ERRORS {
+            let error = match errors::next_error(socket.fd.as_fd(), &mut quote) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                error => error?,
+            };
+            if let (Some(report), Some(to)) = (report_of(&error), error.to) {
+                let payload = &quote[..error.quoted.min(QUOTE)];
+                sink(&HostError { report, offender: error.offender, to, payload });
+            }
+        }
+        Ok(true)
     }
 }

@@ -377,8 +377,13 @@ impl Plane {
     fn watch_stream(&mut self, number: usize) {
         let Some(Port { kind: Kind::Stream(stream), .. }) = self.ports[number].as_mut() else { return };
         let Some(write) = stream.watch() else { return };
-        let flags = if write { poll::READ_WRITE } else { poll::READ };
-        let changed = stream.fd().map(|fd| self.registrar.modify(fd, Source::Port(number), flags));
+        let flags = match (stream.is_split(), write) {
+            (false, true) => poll::READ_WRITE,
+            (false, false) => poll::READ,
+            (true, true) => poll::WRITE,
+            (true, false) => poll::NOTHING,
+        };
+        let changed = stream.out().map(|fd| self.registrar.modify(fd, Source::Port(number), flags));
         if let Some(Err(error)) = changed {
             self.close_stream(number, format!("the peer's socket cannot be watched: {error}"));
         }

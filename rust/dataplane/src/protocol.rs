@@ -2,6 +2,7 @@
 
 use crate::ports::dgram::Destination;
 use crate::ports::framing::FramingOptions;
+use crate::ports::stream::Prefix;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::io;
@@ -19,27 +20,95 @@ pub const MAX_REPLY: usize = 128 << 10;
 #[serde(tag = "cmd", rename_all = "snake_case", deny_unknown_fields)]
 #[allow(missing_docs)] // the members are those of the table in docs/protocol.md
 pub enum Command {
-    TapAdd { port: String, offloads: Vec<String>, mtu: u32 },
-    StreamAdd { port: String },
-    StreamAttach { port: String },
-    DgramAdd { port: String, framing: FramingOptions },
-    DgramAttach { port: String, to: Destination },
+    TapAdd {
+        port: String,
+        offloads: Vec<String>,
+        mtu: u32,
+    },
+    StreamAdd {
+        port: String,
+        #[serde(default)]
+        framing: Prefix,
+    },
+    StreamAttach {
+        port: String,
+    },
+    DgramAdd {
+        port: String,
+        framing: FramingOptions,
+    },
+    DgramAttach {
+        port: String,
+        to: Destination,
+    },
     UserAdd(UserAdd),
-    UserResolvers { port: String, servers: Vec<IpAddr> },
-    ForwardAdd { port: String, forward: String, proto: Proto, guest: IpAddr, guest_port: u16 },
-    ForwardRemove { port: String, forward: String },
-    ForwardAccept { port: String, guest: IpAddr, guest_port: u16, client: IpAddr, client_port: u16 },
-    ServiceAdd { port: String, service: String, proto: Proto, addr: IpAddr, service_port: u16 },
-    ServiceRemove { port: String, service: String },
-    ServiceAttach { port: String, connection: u64 },
-    ServiceRefuse { port: String, connection: u64 },
-    GuestPing { port: String, addr: IpAddr, ident: u16, seq: u16, size: u16 },
-    PortRemove { port: String },
-    HubAdd { hub: String },
-    HubRemove { hub: String },
-    Join { hub: String, port: String },
-    Leave { port: String },
-    Stats { ports: Option<Vec<String>> },
+    UserResolvers {
+        port: String,
+        servers: Vec<IpAddr>,
+    },
+    ForwardAdd {
+        port: String,
+        forward: String,
+        proto: Proto,
+        guest: IpAddr,
+        guest_port: u16,
+    },
+    ForwardRemove {
+        port: String,
+        forward: String,
+    },
+    ForwardAccept {
+        port: String,
+        guest: IpAddr,
+        guest_port: u16,
+        client: IpAddr,
+        client_port: u16,
+    },
+    ServiceAdd {
+        port: String,
+        service: String,
+        proto: Proto,
+        addr: IpAddr,
+        service_port: u16,
+    },
+    ServiceRemove {
+        port: String,
+        service: String,
+    },
+    ServiceAttach {
+        port: String,
+        connection: u64,
+    },
+    ServiceRefuse {
+        port: String,
+        connection: u64,
+    },
+    GuestPing {
+        port: String,
+        addr: IpAddr,
+        ident: u16,
+        seq: u16,
+        size: u16,
+    },
+    PortRemove {
+        port: String,
+    },
+    HubAdd {
+        hub: String,
+    },
+    HubRemove {
+        hub: String,
+    },
+    Join {
+        hub: String,
+        port: String,
+    },
+    Leave {
+        port: String,
+    },
+    Stats {
+        ports: Option<Vec<String>>,
+    },
     Stop {},
 }
 

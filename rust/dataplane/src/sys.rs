@@ -2,6 +2,8 @@
 //! passes pointers to local, initialised memory whose length is passed beside it, and says what else it relies on.
 #![allow(unsafe_code)]
 
+pub mod errors;
+
 use libc::{c_int, c_void, socklen_t};
 use std::io;
 use std::mem::{MaybeUninit, size_of, zeroed};

@@ -18,6 +18,11 @@ impl Drops {
         self.0[reason.index()] += 1;
     }
 
+    /// Count so many.
+    pub fn add(&mut self, reason: DropReason, count: usize) {
+        self.0[reason.index()] += count as u64;
+    }
+
     /// How often `reason` was counted.
     pub fn get(&self, reason: DropReason) -> u64 {
         self.0[reason.index()]

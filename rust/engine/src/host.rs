@@ -3,6 +3,7 @@
 //! A stream's bytes stay in the host kernel's receive queue until the guest has acknowledged them: the translation
 //! *peeks* at an offset, sends what it saw, and *consumes* on acknowledgement. A retransmission is a second peek.
 
+use crate::report::Report;
 use crate::table::Token;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -43,6 +44,39 @@ pub struct Peer {
     pub local: Option<IpAddr>,
 }
 
+/// How a datagram is to travel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sending {
+    /// It is a train of datagrams of that many bytes each; the last may be shorter.
+    pub segment: Option<u16>,
+    /// Over how many hops at most.
+    pub hops: u8,
+    /// Whether it must not be fragmented; if it is too big then, sending fails or an error comes back.
+    pub dont_fragment: bool,
+}
+
+impl Default for Sending {
+    fn default() -> Self {
+        Sending { segment: None, hops: HOPS, dont_fragment: false }
+    }
+}
+
+/// How many hops a packet may take unless somebody says otherwise.
+pub const HOPS: u8 = 64;
+
+/// What the network has reported about a datagram that was sent, or the kernel about one that could not be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HostError<'a> {
+    /// What.
+    pub report: Report,
+    /// Who; the kernel itself has no name.
+    pub offender: Option<IpAddr>,
+    /// Where the datagram went; the port is 0 where there is none or the kernel does not tell.
+    pub to: SocketAddr,
+    /// What is left of the datagram's payload: of an echo request, the whole message.
+    pub payload: &'a [u8],
+}
+
 /// The host's sockets. Every call returns at once; `WouldBlock` means "later, there will be an event".
 pub trait Host {
     /// A TCP socket.
@@ -50,8 +84,11 @@ pub trait Host {
     /// A datagram socket.
     type Datagram;
 
-    /// Start to connect; events for it carry `token`.
-    fn tcp_connect(&mut self, token: Token, to: SocketAddr) -> io::Result<Self::Tcp>;
+    /// Start to connect; events for it carry `token`. With `hops` no further than that, and [`Host::tcp_report`] tells
+    /// who stopped it.
+    fn tcp_connect(&mut self, token: Token, to: SocketAddr, hops: Option<u8>) -> io::Result<Self::Tcp>;
+    /// Why a connect with `hops` failed, and who said so.
+    fn tcp_report(&mut self, socket: &mut Self::Tcp) -> Option<(Report, Option<IpAddr>)>;
     /// Has the connect ended well? `Ok(false)`: not yet.
     fn tcp_connected(&mut self, socket: &mut Self::Tcp) -> io::Result<bool>;
     /// Read without consuming, starting `offset` bytes into the queue. `Ok(0)`: the stream ends there.
@@ -69,18 +106,24 @@ pub trait Host {
 
     /// Open a datagram socket; events for it carry `token`.
     fn datagram_open(&mut self, token: Token, kind: DatagramKind) -> io::Result<Self::Datagram>;
-    /// Send one datagram, or with `segment` a train of datagrams of that many bytes each (the last may be shorter).
+    /// Send one datagram, or a train of them.
     fn datagram_send(
         &mut self,
         socket: &mut Self::Datagram,
         to: &Peer,
         data: &[u8],
-        segment: Option<u16>,
+        how: Sending,
     ) -> io::Result<()>;
     /// Hand over what has arrived, at most one batch; `Ok(true)`: there may be more.
     fn datagram_recv(
         &mut self,
         socket: &mut Self::Datagram,
         sink: &mut dyn FnMut(&Peer, &[u8]),
+    ) -> io::Result<bool>;
+    /// Hand over what has been reported about datagrams, at most one batch; `Ok(true)`: there may be more.
+    fn datagram_errors(
+        &mut self,
+        socket: &mut Self::Datagram,
+        sink: &mut dyn FnMut(&HostError<'_>),
     ) -> io::Result<bool>;
 }

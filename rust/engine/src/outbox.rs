@@ -14,6 +14,7 @@ pub struct Outbox {
     used: usize,
     frames: Vec<(usize, usize, Offload)>,
     train: Option<Train>,
+    idents: u32,
 }
 
 /// The last frame is a datagram, or a train of them in one super-segment, that more of the same may join.
@@ -66,6 +67,12 @@ impl Outbox {
         let train = self.train.take();
         self.train = train.filter(|_| again).map(|train| Train { cars: train.cars + 1, ..train });
         Some(&mut self.buf[range])
+    }
+
+    /// The next number that the fragments of one packet share.
+    pub fn next_ident(&mut self) -> u32 {
+        self.idents = self.idents.wrapping_add(1);
+        self.idents
     }
 
     /// Is it time to deliver before producing more?

@@ -25,7 +25,7 @@ pub mod ethertype {
 }
 
 /// A hardware address (EUI-48).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Mac(pub [u8; 6]);
 
 impl Mac {

@@ -10,6 +10,10 @@ use crate::layout::Layout;
 /// payload.
 pub const MAX_LEN: usize = 69_632;
 
+/// Most segments a super-segment may be cut into: as many as hold 64 KiB in the smallest segments that Linux makes (48
+/// bytes, timestamps included). A frame that asks for more only wants to make work.
+pub const MAX_SEGMENTS: usize = 2048;
+
 /// What a super-segment is cut into.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum GsoKind {
@@ -104,7 +108,8 @@ impl<'a> Frame<'a> {
         let checksum = (layout.transport, layout.checksum_offset());
         let same = checksum == (usize::from(partial.start), usize::from(partial.offset));
         let fits = u16::try_from(layout.payload).is_ok();
-        (gso.size != 0 && gso.kind.fits(&layout) && same && fits).then_some(layout)
+        let few = layout.end - layout.payload <= usize::from(gso.size) * MAX_SEGMENTS;
+        (gso.size != 0 && gso.kind.fits(&layout) && same && fits && few).then_some(layout)
     }
 }
 

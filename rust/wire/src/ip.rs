@@ -17,6 +17,8 @@ pub struct Ip<'a> {
     pub protocol: u8,
     /// TTL or hop limit.
     pub hops: u8,
+    /// Whether the packet must not be fragmented on its way; over IPv6 no packet may, except by its sender.
+    pub dont_fragment: bool,
     /// What follows the IP headers, without padding.
     pub payload: &'a [u8],
     /// The whole packet from its first header on, without padding.
@@ -32,6 +34,7 @@ impl<'a> From<(Ipv4<'a>, &'a [u8])> for Ip<'a> {
             dst: ip.dst.into(),
             protocol: ip.protocol,
             hops: ip.ttl,
+            dont_fragment: ip.dont_fragment,
             payload: ip.payload,
             packet: &packet[..end],
         }
@@ -46,6 +49,7 @@ impl<'a> From<(Ipv6<'a>, &'a [u8])> for Ip<'a> {
             dst: ip.dst.into(),
             protocol: ip.next_header,
             hops: ip.hop_limit,
+            dont_fragment: true,
             payload: ip.payload,
             packet: &packet[..ip.transport_offset + ip.payload.len()],
         }

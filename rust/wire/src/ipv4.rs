@@ -8,6 +8,9 @@ use crate::{DropReason, checksum};
 /// Length in bytes of a header without options, the only one that is emitted.
 pub const HEADER_LEN: usize = 20;
 
+/// Where the protocol lies in the header, in bytes.
+pub const PROTOCOL_OFFSET: usize = 9;
+
 /// Protocol numbers (IANA), shared with IPv6's next header.
 pub mod protocol {
     /// ICMP (RFC 792).
@@ -130,9 +133,17 @@ impl Ipv4Repr {
         put(header, 8, [self.ttl, self.protocol, 0, 0]);
         put(header, 12, self.src.octets());
         put(header, 16, self.dst.octets());
-        let sum = checksum::finish(checksum::add(0, header));
-        put(header, 10, sum.to_be_bytes());
+        fill_checksum(header);
     }
+}
+
+/// Makes the checksum of the header at the start of `packet` right; its length field must fit `packet`.
+#[inline]
+pub fn fill_checksum(packet: &mut [u8]) {
+    let len = usize::from(packet[0] & 0x0f) * 4;
+    put(packet, 10, [0; 2]);
+    let sum = checksum::finish(checksum::add(0, &packet[..len]));
+    put(packet, 10, sum.to_be_bytes());
 }
 
 #[cfg(test)]

@@ -8,6 +8,9 @@ use crate::bytes::{get, get16, header, put};
 /// Length in bytes of the fixed header.
 pub const HEADER_LEN: usize = 40;
 
+/// Where the number of the first header behind the fixed one lies, in bytes.
+pub const NEXT_HEADER_OFFSET: usize = 6;
+
 /// Next header numbers of the extension headers (RFC 8200 section 4).
 pub mod extension {
     /// Hop-by-hop options (section 4.3).
@@ -22,7 +25,7 @@ pub mod extension {
 
 /// How many extension headers are followed. A sensible packet has each of three kinds once, and destination
 /// options twice; the bound keeps a packet of nothing but headers from costing time.
-const MAX_EXTENSIONS: usize = 8;
+pub(crate) const MAX_EXTENSIONS: usize = 8;
 
 /// A packet, taken apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,7 +55,7 @@ impl<'a> Ipv6<'a> {
         }
         let end = HEADER_LEN + usize::from(get16(fixed, 4));
         let body = packet.get(HEADER_LEN..end).ok_or(DropReason::Ipv6BadPayloadLength)?;
-        let (next_header, payload) = skip_extensions(fixed[6], body)?;
+        let (next_header, payload) = skip_extensions(fixed[NEXT_HEADER_OFFSET], body)?;
         Ok(Self {
             src: Ipv6Addr::from(get::<16>(fixed, 8)),
             dst: Ipv6Addr::from(get::<16>(fixed, 24)),

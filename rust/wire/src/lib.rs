@@ -15,6 +15,7 @@ mod bytes;
 pub mod checksum;
 pub mod drop_reason;
 pub mod ethernet;
+pub mod fragment;
 pub mod frame;
 pub mod icmpv4;
 pub mod icmpv6;

@@ -1,8 +1,12 @@
-//! TCP headers (RFC 9293 section 3.1) with the two options a translation needs: the maximum segment size (RFC
-//! 9293 section 3.7.1) and the window scale (RFC 7323 section 2).
+//! TCP headers (RFC 9293 section 3.1) with the options a translation needs: the maximum segment size (RFC 9293
+//! section 3.7.1), window scale and timestamps (RFC 7323 sections 2 and 3), selective acknowledgements (RFC 2018).
 
 use crate::DropReason;
 use crate::bytes::{get16, get32, header, put};
+
+mod options;
+use options::Options;
+pub use options::{SackBlocks, TIMESTAMPS_LEN, Timestamps};
 
 /// Length in bytes of a header without options.
 pub const HEADER_LEN: usize = 20;
@@ -30,16 +34,6 @@ pub mod flags {
     pub const CWR: u8 = 128;
 }
 
-mod option {
-    pub const END: u8 = 0;
-    pub const NOP: u8 = 1;
-    pub const MSS: u8 = 2;
-    pub const WINDOW_SCALE: u8 = 3;
-}
-
-/// The largest shift a receiver may use (RFC 7323 section 2.3).
-const MAX_WINDOW_SCALE: u8 = 14;
-
 /// A segment, taken apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Tcp<'a> {
@@ -61,6 +55,12 @@ pub struct Tcp<'a> {
     pub mss: Option<u16>,
     /// The window scale option of a SYN, at most 14 (RFC 7323 section 2.3); `None` on other segments.
     pub window_scale: Option<u8>,
+    /// Whether a SYN has the option that permits selective acknowledgements; false on other segments.
+    pub sack_permitted: bool,
+    /// The selective acknowledgements; none on a SYN.
+    pub sack: SackBlocks,
+    /// The timestamps.
+    pub timestamps: Option<Timestamps>,
     /// Length of the header with its options, in bytes.
     pub header_len: usize,
     /// What follows the header.
@@ -72,8 +72,10 @@ impl<'a> Tcp<'a> {
     /// RST is refused, and so is a segment with none of SYN, ACK and RST, which every state drops (RFC 9293
     /// section 3.10.7).
     ///
-    /// Options are read on a SYN only, the one place where those two have a meaning (RFC 9293 section 3.7.1,
-    /// RFC 7323 section 2.2); what is malformed or unknown is ignored. The checksum is not looked at.
+    /// Options are read where they have a meaning: segment size, window scale and the permission of selective
+    /// acknowledgements on a SYN (RFC 9293 section 3.7.1, RFC 7323 section 2.2, RFC 2018 section 2), the
+    /// acknowledgements on other segments, timestamps on all. What is malformed or unknown is ignored. The checksum is
+    /// not looked at.
     #[inline]
     pub fn parse(segment: &'a [u8]) -> Result<Self, DropReason> {
         let fixed = segment.first_chunk::<HEADER_LEN>().ok_or(DropReason::TcpTruncated)?;
@@ -81,8 +83,8 @@ impl<'a> Tcp<'a> {
         let payload = segment.get(header_len..).ok_or(DropReason::TcpBadHeaderLength)?;
         let options = segment.get(HEADER_LEN..header_len).ok_or(DropReason::TcpBadHeaderLength)?;
         let flags = meaningful(fixed[13])?;
-        let wanted = if flags & flags::SYN != 0 { options } else { &[] };
-        let (mss, window_scale) = read_options(wanted);
+        let Options { mss, window_scale, sack_permitted, sack, timestamps } =
+            Options::read(options, flags & flags::SYN != 0);
         Ok(Self {
             src_port: get16(fixed, 0),
             dst_port: get16(fixed, 2),
@@ -93,6 +95,9 @@ impl<'a> Tcp<'a> {
             urgent: get16(fixed, 18),
             mss,
             window_scale,
+            sack_permitted,
+            sack,
+            timestamps,
             header_len,
             payload,
         })
@@ -112,39 +117,9 @@ fn meaningful(bits: u8) -> Result<u8, DropReason> {
     if torn || bits & (SYN | ACK | RST) == 0 { Err(DropReason::TcpBadFlags) } else { Ok(bits) }
 }
 
-/// The maximum segment size and the window scale among `options`.
-#[inline]
-fn read_options(mut options: &[u8]) -> (Option<u16>, Option<u8>) {
-    let (mut mss, mut window_scale) = (None, None);
-    while let Some((kind, value, rest)) = next_option(options) {
-        match (kind, value) {
-            (option::MSS, &[high, low]) => mss = Some(u16::from_be_bytes([high, low])),
-            (option::WINDOW_SCALE, &[shift]) => window_scale = Some(shift.min(MAX_WINDOW_SCALE)),
-            _ => {}
-        }
-        options = rest;
-    }
-    (mss, window_scale)
-}
-
-/// Kind and value of the first option, and what follows it; `None` at the end of the list and where it is
-/// malformed.
-fn next_option(options: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    match *options {
-        [] | [option::END, ..] => None,
-        [option::NOP, ref rest @ ..] => Some((option::NOP, &[], rest)),
-        [kind, len, ..] => {
-            let (option, rest) = options.split_at_checked(usize::from(len))?;
-            // A length below 2 would not move forward.
-            Some((kind, option.get(2..)?, rest))
-        }
-        [_] => None,
-    }
-}
-
-/// What a header says. Emitted options are the maximum segment size and the window scale, which only a SYN
-/// may carry.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What a header says. Maximum segment size, window scale and the permission of selective acknowledgements are for a
+/// SYN only, the acknowledgements for other segments only.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct TcpRepr {
     /// The source port.
     pub src_port: u16,
@@ -162,13 +137,19 @@ pub struct TcpRepr {
     pub mss: Option<u16>,
     /// The window scale option.
     pub window_scale: Option<u8>,
+    /// The option that permits selective acknowledgements.
+    pub sack_permitted: bool,
+    /// The selective acknowledgements; only as many are emitted as the header has room for beside the timestamps: three.
+    pub sack: SackBlocks,
+    /// The timestamps.
+    pub timestamps: Option<Timestamps>,
 }
 
 impl TcpRepr {
     /// Length of the header with its options, in bytes: a multiple of 4.
     #[inline]
     pub fn header_len(&self) -> usize {
-        HEADER_LEN + if self.mss.is_some() { 4 } else { 0 } + if self.window_scale.is_some() { 4 } else { 0 }
+        HEADER_LEN + self.options_len()
     }
 
     /// Writes the header into the first [`header_len`](Self::header_len) bytes of `buf`, which must be that
@@ -186,17 +167,6 @@ impl TcpRepr {
         put(fixed, 14, self.window.to_be_bytes());
         put(fixed, CHECKSUM_OFFSET, [0; 4]);
         self.emit_options(options);
-    }
-
-    fn emit_options(&self, mut options: &mut [u8]) {
-        if let Some(mss) = self.mss {
-            let [high, low] = mss.to_be_bytes();
-            put(options, 0, [option::MSS, 4, high, low]);
-            options = &mut options[4..];
-        }
-        if let Some(shift) = self.window_scale {
-            put(options, 0, [option::NOP, option::WINDOW_SCALE, 3, shift]);
-        }
     }
 }
 
@@ -225,6 +195,10 @@ mod tests {
     fn the_options_of_a_linux_syn_are_read() {
         let syn = [2, 4, 5, 180, 4, 2, 8, 10, 1, 2, 3, 4, 0, 0, 0, 0, 1, 3, 3, 7];
         assert_eq!(options(&syn), (Some(1460), Some(7)));
+        let segment = segment(flags::SYN, &syn);
+        let tcp = Tcp::parse(&segment).unwrap();
+        assert_eq!(tcp.timestamps, Some(Timestamps { value: 0x0102_0304, echo: 0 }));
+        assert!(tcp.sack_permitted);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use wirebay_wire::arp::Arp;
 use wirebay_wire::ethernet::Ethernet;
+use wirebay_wire::fragment::{self, Fragment};
 use wirebay_wire::icmpv4::Icmp;
 use wirebay_wire::ipv4::Ipv4;
 use wirebay_wire::ipv6::Ipv6;
@@ -37,6 +38,16 @@ fn parse_network(bytes: &[u8]) {
     if let Ok(ip) = Ipv6::parse(bytes) {
         assert!(bytes[ip.transport_offset..].starts_with(ip.payload));
         parse_transport(ip.payload);
+    }
+    if let Ok(Some(piece)) = Fragment::parse(bytes) {
+        assert!(bytes.starts_with(piece.packet) && piece.packet.ends_with(piece.payload));
+        assert!(piece.head_len + piece.payload.len() <= piece.packet.len() && piece.end() <= 65_535);
+        // Whatever its headers are, a whole packet of them is none of a fragment.
+        let mut whole = [&piece.packet[..piece.head_len], piece.payload].concat();
+        fragment::make_whole(&mut whole, piece.next_header);
+        if piece.offset == 0 && whole[0] >> 4 == 4 {
+            assert_eq!(Fragment::parse(&whole), Ok(None));
+        }
     }
     parse_transport(bytes);
 }

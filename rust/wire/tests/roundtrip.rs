@@ -7,13 +7,14 @@ use proptest::option;
 use proptest::prelude::*;
 use wirebay_wire::arp::{self, Arp};
 use wirebay_wire::ethernet::{self, Ethernet};
+use wirebay_wire::fragment::{self, Fragment, FragmentRepr};
 use wirebay_wire::icmpv4::{self, Icmp};
 use wirebay_wire::ipv4::{self, Ipv4, Ipv4Repr};
 use wirebay_wire::ipv6::{self, Ipv6, Ipv6Repr};
-use wirebay_wire::tcp::{Tcp, TcpRepr, flags};
+use wirebay_wire::tcp::{SackBlocks, Tcp, TcpRepr, Timestamps, flags};
 use wirebay_wire::udp::{self, Udp, UdpRepr};
 use wirebay_wire::vnet;
-use wirebay_wire::{Gso, GsoKind, Mac, Offload, PartialChecksum};
+use wirebay_wire::{DropReason, Gso, GsoKind, Mac, Offload, PartialChecksum};
 
 /// A buffer of old bytes for a header of `len`, and `payload` behind it.
 fn buffer(len: usize, payload: &[u8]) -> Vec<u8> {
@@ -34,11 +35,46 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn syn()(ports: (u16, u16), seq: u32, ack: u32, more in any::<u8>(), window: u16,
-             mss in option::of(any::<u16>()), window_scale in option::of(0_u8..=14)) -> TcpRepr {
-        let flags = (more | flags::SYN) & !(flags::FIN | flags::RST);
-        TcpRepr { src_port: ports.0, dst_port: ports.1, seq, ack, flags, window, mss, window_scale }
+    fn plain()(ports: (u16, u16), seq: u32, ack: u32, window: u16,
+               timestamps in option::of(any::<(u32, u32)>())) -> TcpRepr {
+        let timestamps = timestamps.map(|(value, echo)| Timestamps { value, echo });
+        TcpRepr { src_port: ports.0, dst_port: ports.1, seq, ack, window, timestamps, ..TcpRepr::default() }
     }
+}
+
+prop_compose! {
+    fn syn()(repr in plain(), more in any::<u8>(), mss in option::of(any::<u16>()),
+             window_scale in option::of(0_u8..=14), sack_permitted: bool) -> TcpRepr {
+        let flags = (more | flags::SYN) & !(flags::FIN | flags::RST);
+        TcpRepr { flags, mss, window_scale, sack_permitted, ..repr }
+    }
+}
+
+prop_compose! {
+    fn later()(repr in plain(), more in any::<u8>(), blocks in vec(any::<(u32, u32)>(), 0..=4)) -> TcpRepr {
+        let flags = (more | flags::ACK) & !flags::SYN;
+        let mut sack = SackBlocks::default();
+        for (start, end) in blocks {
+            sack.push(start, end);
+        }
+        sack.truncate(if repr.timestamps.is_some() { 3 } else { 4 });
+        TcpRepr { flags, sack, ..repr }
+    }
+}
+
+prop_compose! {
+    fn fragment_repr()(ident: u32, unit in 0_usize..8000, more: bool) -> FragmentRepr {
+        FragmentRepr { ident, offset: unit * 8, more }
+    }
+}
+
+/// Payload that a fragment may have.
+fn fragment_payload() -> impl Strategy<Value = Vec<u8>> {
+    vec(any::<[u8; 8]>(), 1..8).prop_map(|units| units.concat())
+}
+
+fn read(piece: &Fragment<'_>) -> FragmentRepr {
+    FragmentRepr { ident: piece.key.ident, offset: piece.offset, more: piece.more }
 }
 
 fn offload() -> impl Strategy<Value = Offload> {
@@ -105,12 +141,55 @@ proptest! {
     }
 
     #[test]
-    fn tcp(repr in syn(), payload in payload()) {
+    fn fragment_v4(ip in ipv4_repr(), repr in fragment_repr(), payload in fragment_payload(), padding in payload()) {
+        let repr = FragmentRepr { ident: repr.ident & 0xffff, ..repr };
+        let mut buf = buffer(ipv4::HEADER_LEN, &payload);
+        ip.emit(&mut buf);
+        repr.emit_v4(&mut buf);
+        let len = buf.len();
+        buf.extend(padding);
+        let Some(piece) = Fragment::parse(&buf).unwrap() else {
+            prop_assert!(repr.offset == 0 && !repr.more);
+            return Ok(());
+        };
+        prop_assert_eq!((read(&piece), piece.payload), (repr, &payload[..]));
+        prop_assert_eq!((piece.key.src, piece.key.dst), (ip.src.into(), ip.dst.into()));
+        let mut whole = buf[..len].to_vec();
+        fragment::make_whole(&mut whole, piece.next_header);
+        let whole = Ipv4::parse(&whole).unwrap();
+        prop_assert_eq!((whole.is_fragment(), whole.ttl, whole.payload), (false, ip.ttl, &payload[..]));
+    }
+
+    #[test]
+    fn fragment_v6(addresses: [u128; 2], repr in fragment_repr(), payload in fragment_payload(), padding in payload()) {
+        let [src, dst] = addresses.map(Ipv6Addr::from);
+        let mut body = buffer(fragment::HEADER_LEN, &payload);
+        repr.emit_v6(&mut body, 17);
+        let ip = Ipv6Repr { src, dst, next_header: 44, hop_limit: 9, payload_len: body.len() };
+        let mut buf = buffer(ipv6::HEADER_LEN, &body);
+        buf.extend(padding);
+        ip.emit(&mut buf);
+        prop_assert_eq!(Ipv6::parse(&buf), Err(DropReason::Ipv6Fragment));
+        let piece = Fragment::parse(&buf).unwrap().unwrap();
+        prop_assert_eq!((read(&piece), piece.payload, piece.next_header), (repr, &payload[..], (6, 17)));
+        prop_assert_eq!((piece.key.src, piece.key.dst), (src.into(), dst.into()));
+        let mut whole = [&buf[..piece.head_len], piece.payload].concat();
+        fragment::make_whole(&mut whole, piece.next_header);
+        let expected = Ipv6 { src, dst, next_header: 17, hop_limit: 9, payload: &payload, transport_offset: 40 };
+        prop_assert_eq!(Ipv6::parse(&whole), Ok(expected));
+    }
+
+    #[test]
+    fn tcp(repr in prop_oneof![syn(), later()], payload in payload()) {
         let mut buf = buffer(repr.header_len(), &payload);
         repr.emit(&mut buf);
         let tcp = Tcp::parse(&buf).unwrap();
         let Tcp { src_port, dst_port, seq, ack, flags, window, mss, window_scale, .. } = tcp;
-        prop_assert_eq!(TcpRepr { src_port, dst_port, seq, ack, flags, window, mss, window_scale }, repr);
+        let Tcp { sack_permitted, sack, timestamps, .. } = tcp;
+        let read = TcpRepr {
+            src_port, dst_port, seq, ack, flags, window, mss, window_scale, sack_permitted, sack, timestamps,
+        };
+        prop_assert_eq!(read, repr);
         prop_assert_eq!((tcp.header_len % 4, tcp.header_len, tcp.urgent), (0, repr.header_len(), 0));
         prop_assert_eq!(tcp.payload, payload);
         prop_assert_eq!(&buf[16..18], [0, 0]);

@@ -1,6 +1,6 @@
 //! Commands about datagram ports.
 
-use super::Outcome;
+use super::{Outcome, one_or_two_fds};
 use crate::plane::Plane;
 use crate::poll::{self, Source};
 use crate::ports::Kind;
@@ -23,10 +23,7 @@ impl Plane {
         let Kind::Dgram(dgram) = &mut self.named(name)?.kind else {
             return Err(Refusal::option(format!("port '{name}' is not a datagram port")));
         };
-        let mut fds = fds.into_iter();
-        let (Some(socket), sender, None) = (fds.next(), fds.next(), fds.next()) else {
-            return Err(Refusal::option("one or two descriptors must come with this command"));
-        };
+        let (socket, sender) = one_or_two_fds(fds)?;
         rustix::io::ioctl_fionbio(&socket, true).map_err(io::Error::from)?;
         dgram.attach(socket, sender, to)?;
         if let Some(fd) = dgram.fd() {

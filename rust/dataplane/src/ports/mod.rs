@@ -39,7 +39,7 @@ impl Kind {
     pub fn capabilities(&self) -> Capabilities {
         match self {
             Kind::Tap(tap) => tap.capabilities,
-            Kind::Stream(_) => Capabilities::PLAIN,
+            Kind::Stream(stream) => Capabilities { max_frame: stream.max_frame(), ..Capabilities::PLAIN },
             Kind::Dgram(dgram) => Capabilities { max_frame: dgram.max_frame(), ..Capabilities::PLAIN },
             Kind::User(_) => {
                 Capabilities { checksum: true, tso4: true, tso6: true, uso: true, ..Capabilities::PLAIN }

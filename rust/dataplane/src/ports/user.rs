@@ -1,7 +1,7 @@
 //! The user network's port: the translation machine with its real sockets, service channel and forwards.
 
 use crate::control::Outcome;
-use crate::host::RealHost;
+use crate::host::{DatagramSocket, RealHost};
 use crate::poll::{self, Registrar, Source};
 use crate::protocol::{Addresses, Proto, Refusal, UserAdd};
 use crate::service_channel;
@@ -102,7 +102,7 @@ impl UserPort {
             Proto::Udp => {
                 // Fails for an IPv6 socket, which then answers from the address the kernel picks.
                 let _ = sys::want_packet_info(fd.as_fd());
-                self.net.add_forward(guest, Some(fd));
+                self.net.add_forward(guest, Some(DatagramSocket::adopt(fd)?));
                 None
             }
         };

@@ -9,16 +9,16 @@
 use super::emit::{self, Echo, Ends};
 use super::{Config, Forwards};
 use crate::counters::Drops;
-use crate::host::{Host, Peer};
+use crate::host::{Host, Peer, Sending};
 use crate::outbox::Outbox;
 use crate::time::Time;
 use crate::timers::Deadline;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+use wirebay_wire::DropReason;
 use wirebay_wire::icmpv4::{self, Icmp};
 use wirebay_wire::icmpv6::{self, Icmpv6};
-use wirebay_wire::{DropReason, ip, udp};
 
 /// An idle mapping lives this long, as libslirp's do ...
 pub const IDLE: Duration = Duration::from_mins(4);
@@ -54,12 +54,15 @@ pub struct DatagramFlow<D> {
     pub deadline: Deadline,
     /// It is in the owner's list of flows with something to read.
     pub queued: bool,
+    /// Something has been reported about what it sent.
+    pub failed: bool,
 }
 
 impl<D> DatagramFlow<D> {
     /// A new flow.
     pub fn new(via: Via<D>, ends: Ends, now: Time) -> Self {
-        let mut flow = DatagramFlow { via, ends, deadline: Deadline::default(), queued: false };
+        let mut flow =
+            DatagramFlow { via, ends, deadline: Deadline::default(), queued: false, failed: false };
         flow.touch(now);
         flow
     }
@@ -76,16 +79,18 @@ impl<D> DatagramFlow<D> {
         forwards: &mut Forwards<D>,
         target: Option<SocketAddr>,
         data: &[u8],
-        segment: Option<u16>,
+        how: Sending,
     ) -> io::Result<()> {
         let to = |addr| Peer { addr, local: None };
+        // What we send in our own name goes our own way.
+        let plain = Sending { segment: how.segment, ..Sending::default() };
         match (&mut self.via, target) {
             (Via::Cone(socket) | Via::Ping(socket), Some(addr)) => {
-                host.datagram_send(socket, &to(addr), data, segment)
+                host.datagram_send(socket, &to(addr), data, how)
             }
-            (Via::Dns(socket, resolver), _) => host.datagram_send(socket, &to(*resolver), data, segment),
+            (Via::Dns(socket, resolver), _) => host.datagram_send(socket, &to(*resolver), data, plain),
             (Via::Inbound { forward, client, .. }, _) => match forwards.socket(*forward) {
-                Some(socket) => host.datagram_send(socket, client, data, segment),
+                Some(socket) => host.datagram_send(socket, client, data, plain),
                 None => Err(io::ErrorKind::NotConnected.into()),
             },
             (_, None) => Err(io::ErrorKind::AddrNotAvailable.into()),
@@ -123,30 +128,27 @@ impl<D> DatagramFlow<D> {
     }
 }
 
-/// Send a datagram to the guest if it fits.
+/// Send a datagram to the guest.
 pub fn to_guest(out: &mut Outbox, config: &Config, drops: &mut Drops, ends: &Ends, data: &[u8]) {
-    if ip::header_len(ends.guest.ip()) + udp::HEADER_LEN + data.len() > usize::from(config.mtu) {
-        return drops.count(DropReason::TooBigForGuest);
+    if let Err(reason) = emit::udp(out, config, ends, data) {
+        drops.count(reason);
     }
-    emit::udp(out, config, ends, data);
 }
 
 /// How the guest sees who sends to its flow: a host that it knows by two addresses answers from the one it asked.
-fn seen(config: &Config, ends: &Ends, from: IpAddr) -> IpAddr {
+pub fn seen(config: &Config, ends: &Ends, from: IpAddr) -> IpAddr {
     let seen = config.seen_from_guest(from, ends.guest.ip());
     if config.is_host(seen) && config.is_host(ends.our.ip()) { ends.our.ip() } else { seen }
 }
 
 /// A ping socket's answer is an ICMP message with the kernel's identifier; the guest gets its own back.
 fn echo_to_guest(out: &mut Outbox, config: &Config, drops: &mut Drops, ends: &Ends, data: &[u8]) {
-    let (seq, payload) = match echo_reply(ends.guest.ip(), data) {
-        Ok(reply) => reply,
-        Err(reason) => return drops.count(reason),
-    };
-    if ip::header_len(ends.guest.ip()) + data.len() > usize::from(config.mtu) {
-        return drops.count(DropReason::TooBigForGuest);
+    let sent = echo_reply(ends.guest.ip(), data).and_then(|(seq, payload)| {
+        emit::echo(out, config, ends, &Echo { reply: true, ident: ends.guest.port(), seq, payload })
+    });
+    if let Err(reason) = sent {
+        drops.count(reason);
     }
-    emit::echo(out, config, ends, &Echo { reply: true, ident: ends.guest.port(), seq, payload });
 }
 
 /// Sequence number and data, if the message is an echo reply.

@@ -1,20 +1,20 @@
 //! Building the frames we send to guests, in place in the [`Outbox`].
 
-use super::Config;
 use super::config::{LINK_LOCAL_HOST, is_link_local};
+use super::{Config, fragmenting};
+use crate::host::HOPS;
 use crate::outbox::{Outbox, Train};
+use crate::report::{Message, Report};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use wirebay_wire::arp::{self, Arp};
 use wirebay_wire::checksum;
 use wirebay_wire::ethernet::{self, Mac, ethertype};
 use wirebay_wire::frame::{Gso, GsoKind, Offload, PartialChecksum};
 use wirebay_wire::ip::{self, IpRepr};
-use wirebay_wire::ipv4::protocol;
+use wirebay_wire::ipv4::{self, protocol};
 use wirebay_wire::tcp::{self, TcpRepr};
 use wirebay_wire::udp::{self, UdpRepr};
-use wirebay_wire::{icmpv4, icmpv6, ndp};
-
-const TTL: u8 = 64;
+use wirebay_wire::{DropReason, icmpv4, icmpv6, ndp};
 
 /// The two ends of a packet to a guest, both of one family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ fn l3(buf: &mut [u8], config: &Config, (src, dst): (IpAddr, IpAddr), mac: Mac, p
     let from = if config.answers_for(src) { Config::mac_of(src) } else { config.gateway_mac(dst) };
     let kind = if dst.is_ipv4() { ethertype::IPV4 } else { ethertype::IPV6 };
     ethernet::emit(buf, mac, from, kind);
-    IpRepr { src, dst, protocol, hops: TTL, payload_len: len }.emit(&mut buf[ethernet::HEADER_LEN..]);
+    IpRepr { src, dst, protocol, hops: HOPS, payload_len: len }.emit(&mut buf[ethernet::HEADER_LEN..]);
 }
 
 fn ends_l3(buf: &mut [u8], config: &Config, ends: &Ends, protocol: u8, len: usize) {
@@ -100,13 +100,19 @@ const MOST_CARS: usize = 64;
 /// The longest IPv4 packet.
 const LONGEST: usize = u16::MAX as usize;
 
-/// Send a UDP datagram; the caller has checked that it fits the MTU. Datagrams of one size between the same ends that
-/// follow each other go as one super-segment; a port that cannot take it gets them one by one.
-pub fn udp(out: &mut Outbox, config: &Config, ends: &Ends, payload: &[u8]) {
-    if join_train(out, config, ends, payload) {
-        return;
-    }
+/// Send a UDP datagram, in fragments if it does not fit the MTU. Datagrams of one size between the same ends that follow
+/// each other go as one super-segment; a port that cannot take it gets them one by one.
+pub fn udp(out: &mut Outbox, config: &Config, ends: &Ends, payload: &[u8]) -> Result<(), DropReason> {
     let (head, len) = (ends.l3_len() + udp::HEADER_LEN, payload.len());
+    if head + len > ethernet::HEADER_LEN + usize::from(config.mtu) {
+        let mut frame = room_for(ends, udp::HEADER_LEN + len)?;
+        frame[head..].copy_from_slice(payload);
+        let partial = udp_headers(&mut frame, config, ends);
+        return fragments(out, config, &mut frame, Some(partial));
+    }
+    if join_train(out, config, ends, payload) {
+        return Ok(());
+    }
     let buf = out.reserve(head + len);
     buf[head..].copy_from_slice(payload);
     let partial = udp_headers(buf, config, ends);
@@ -114,6 +120,23 @@ pub fn udp(out: &mut Outbox, config: &Config, ends: &Ends, payload: &[u8]) {
     if len > 0 {
         out.start_train(Train { header: head, size: len, cars: 1 });
     }
+    Ok(())
+}
+
+/// A frame for a packet that is too big for the guest, with `len` bytes behind the IP header.
+fn room_for(ends: &Ends, len: usize) -> Result<Vec<u8>, DropReason> {
+    let longest = if ends.guest.is_ipv4() { LONGEST - ipv4::HEADER_LEN } else { LONGEST };
+    if len > longest { Err(DropReason::TooBigForGuest) } else { Ok(vec![0; ends.l3_len() + len]) }
+}
+
+fn fragments(
+    out: &mut Outbox,
+    config: &Config,
+    frame: &mut [u8],
+    pending: Option<PartialChecksum>,
+) -> Result<(), DropReason> {
+    let ident = out.next_ident();
+    fragmenting::write(out, frame, pending, config.mtu.into(), ident).map(drop)
 }
 
 fn udp_headers(frame: &mut [u8], config: &Config, ends: &Ends) -> PartialChecksum {
@@ -184,75 +207,65 @@ pub struct Echo<'a> {
     pub payload: &'a [u8],
 }
 
-/// Send an echo message; ports in `ends` mean nothing here.
-pub fn echo(out: &mut Outbox, config: &Config, ends: &Ends, echo: &Echo<'_>) {
+/// Send an echo message, in fragments if it does not fit the MTU; ports in `ends` mean nothing here.
+pub fn echo(out: &mut Outbox, config: &Config, ends: &Ends, echo: &Echo<'_>) -> Result<(), DropReason> {
     let (l3_len, len) = (ends.l3_len(), icmpv4::HEADER_LEN + echo.payload.len());
-    let buf = out.reserve(l3_len + len);
+    if l3_len + len > ethernet::HEADER_LEN + usize::from(config.mtu) {
+        let mut frame = room_for(ends, len)?;
+        write_echo(&mut frame, config, ends, echo);
+        return fragments(out, config, &mut frame, None);
+    }
+    write_echo(out.reserve(l3_len + len), config, ends, echo);
+    out.commit(l3_len + len, Offload::default());
+    Ok(())
+}
+
+fn write_echo(buf: &mut [u8], config: &Config, ends: &Ends, echo: &Echo<'_>) {
+    let l3_len = ends.l3_len();
+    let len = buf.len() - l3_len;
     buf[l3_len + icmpv4::HEADER_LEN..].copy_from_slice(echo.payload);
-    if let (IpAddr::V6(our), IpAddr::V6(guest)) = (ends.our.ip(), ends.guest.ip()) {
+    let protocol = if ends.guest.is_ipv4() { protocol::ICMP } else { icmpv6::PROTOCOL };
+    ends_l3(buf, config, ends, protocol, len);
+    echo_header(&mut buf[l3_len..], (ends.our.ip(), ends.guest.ip()), echo);
+}
+
+/// Writes the header of an echo message between two addresses, whose data is in place.
+pub fn echo_header(message: &mut [u8], (src, dst): (IpAddr, IpAddr), echo: &Echo<'_>) {
+    if let (IpAddr::V6(src), IpAddr::V6(dst)) = (src, dst) {
         let kind = if echo.reply { icmpv6::kind::ECHO_REPLY } else { icmpv6::kind::ECHO_REQUEST };
         let [a, b] = echo.ident.to_be_bytes();
         let [c, d] = echo.seq.to_be_bytes();
-        ends_l3(buf, config, ends, icmpv6::PROTOCOL, len);
-        icmpv6::emit(&mut buf[l3_len..], our, guest, kind, 0, [a, b, c, d]);
+        icmpv6::emit(message, src, dst, kind, 0, [a, b, c, d]);
     } else {
         let kind = if echo.reply { icmpv4::kind::ECHO_REPLY } else { icmpv4::kind::ECHO_REQUEST };
-        ends_l3(buf, config, ends, protocol::ICMP, len);
-        icmpv4::emit_echo(&mut buf[l3_len..], kind, echo.ident, echo.seq, echo.payload.len());
-    }
-    out.commit(l3_len + len, Offload::default());
-}
-
-/// Why a packet of a guest went nowhere, in both languages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unreachable {
-    /// Nobody there.
-    Host,
-    /// Nobody listens there.
-    Port,
-    /// Not allowed.
-    Prohibited,
-}
-
-impl Unreachable {
-    fn code_v4(self) -> u8 {
-        match self {
-            Unreachable::Host => icmpv4::code::HOST,
-            Unreachable::Port => icmpv4::code::PORT,
-            Unreachable::Prohibited => icmpv4::code::ADMIN_PROHIBITED,
-        }
-    }
-
-    fn code_v6(self) -> u8 {
-        match self {
-            Unreachable::Host => icmpv6::code::ADDRESS,
-            Unreachable::Port => icmpv6::code::PORT,
-            Unreachable::Prohibited => icmpv6::code::ADMIN_PROHIBITED,
-        }
+        icmpv4::emit_echo(message, kind, echo.ident, echo.seq, message.len() - icmpv4::HEADER_LEN);
     }
 }
 
-/// Tell the guest why its packet went nowhere. `original` starts at the IP header of the packet.
-pub fn unreachable(
+/// Tell a guest why its packet did not arrive: `from` says so, or without it we do. `original` starts at the IP header of
+/// the packet.
+pub fn report(
     out: &mut Outbox,
     config: &Config,
+    from: Option<IpAddr>,
     (guest, mac): (IpAddr, Mac),
-    why: Unreachable,
+    report: Report,
     original: &[u8],
 ) {
     let Some(plan) = config.plan(guest) else { return };
     let our = if is_link_local(guest) { LINK_LOCAL_HOST.into() } else { plan.host };
+    let src = from.unwrap_or(our);
     let l3_len = l3_len(guest);
     let buf = out.reserve(ethernet::HEADER_LEN + usize::from(config.mtu));
-    let (protocol, len) = if let (IpAddr::V6(our), IpAddr::V6(guest)) = (our, guest) {
-        let kind = (icmpv6::kind::UNREACHABLE, why.code_v6());
-        let len = icmpv6::emit_error(&mut buf[l3_len..], (our, guest), kind, 0, original);
+    let (protocol, len) = if let (IpAddr::V6(src), IpAddr::V6(guest)) = (src, guest) {
+        let Message { kind, code, rest } = report.to_v6();
+        let len = icmpv6::emit_error(&mut buf[l3_len..], (src, guest), (kind, code), rest, original);
         (icmpv6::PROTOCOL, len)
     } else {
-        let kind = icmpv4::kind::UNREACHABLE;
-        (protocol::ICMP, icmpv4::emit_error(&mut buf[l3_len..], kind, why.code_v4(), 0, original))
+        let Message { kind, code, rest } = report.to_v4();
+        (protocol::ICMP, icmpv4::emit_error(&mut buf[l3_len..], kind, code, rest, original))
     };
-    l3(buf, config, (our, guest), mac, protocol, len);
+    l3(buf, config, (src, guest), mac, protocol, len);
     out.commit(l3_len + len, Offload::default());
 }
 
@@ -312,25 +325,4 @@ pub fn icmpv6_message(
     repr.emit(&mut buf[ethernet::HEADER_LEN..]);
     fill(&mut buf[head..]);
     out.commit(head + len, Offload::default());
-}
-
-/// The start of a guest's SYN, rebuilt for quoting: an ICMP error must name the connection it is about, and the SYN
-/// itself is long gone when the host's connect fails.
-pub fn quote_syn(ends: &Ends, seq: u32) -> Vec<u8> {
-    let mut packet = vec![0; ip::header_len(ends.guest.ip()) + tcp::HEADER_LEN];
-    let (src, dst) = (ends.guest.ip(), ends.our.ip());
-    let repr = IpRepr { src, dst, protocol: protocol::TCP, hops: TTL, payload_len: tcp::HEADER_LEN };
-    let len = repr.emit(&mut packet);
-    let segment = TcpRepr {
-        src_port: ends.guest.port(),
-        dst_port: ends.our.port(),
-        seq,
-        ack: 0,
-        flags: tcp::flags::SYN,
-        window: 0,
-        mss: None,
-        window_scale: None,
-    };
-    segment.emit(&mut packet[len..]);
-    packet
 }

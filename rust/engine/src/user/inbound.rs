@@ -229,10 +229,14 @@ impl<H: Host> UserNet<H> {
     pub(super) fn receive_datagrams(&mut self, now: Time, token: Token, out: &mut Outbox) {
         let Some(Flow::Datagram(flow)) = self.flows.get(token) else { return };
         flow.queued = false;
+        let failed = std::mem::take(&mut flow.failed);
+        if failed {
+            self.datagram_errors(token, out);
+        }
+        let Some(Flow::Datagram(flow)) = self.flows.get(token) else { return };
         let more = flow.receive(&mut self.host, out, &self.config, &mut self.drops);
         flow.touch(now);
-        if matches!(more, Ok(true)) {
-            flow.queued = true;
+        if matches!(more, Ok(true)) && !std::mem::replace(&mut flow.queued, true) {
             self.to_run.push_back(token);
         }
         if matches!(&more, Err(e) if e.kind() != io::ErrorKind::WouldBlock) {

@@ -17,11 +17,15 @@
 mod config;
 mod datagram;
 mod emit;
+mod errors;
 mod flows;
 mod forwards;
+pub mod fragmenting;
+mod half_open;
 mod inbound;
 mod neighbors;
 mod outbound;
+pub mod reassembly;
 mod router;
 mod services;
 pub mod tcp;
@@ -38,11 +42,14 @@ use crate::outbox::Outbox;
 use crate::table::Token;
 use crate::time::Time;
 use flows::{Flow, Flows};
+use half_open::HalfOpen;
 use neighbors::Neighbors;
+use reassembly::Reassembly;
 use router::Router;
 use services::Services;
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use tcp::parted::Parted;
 use tcp::send::Pumped;
 use tcp::{Cx, TcpFlow, Verdict, flags};
 use wirebay_wire::arp::{self, Arp};
@@ -70,6 +77,9 @@ pub struct UserNet<H: Host> {
     unresolved: Vec<Token>,
     services: Services,
     router: Router,
+    half_open: HalfOpen,
+    parted: Parted,
+    reassembly: Reassembly,
     /// Frames and datagrams this network dropped.
     pub drops: Drops,
 }
@@ -80,6 +90,8 @@ impl<H: Host> UserNet<H> {
         UserNet {
             flows: Flows::new(config.max_flows, secret),
             router: Router::new(&config),
+            half_open: HalfOpen::new(config.max_flows),
+            parted: Parted::default(),
             config,
             host,
             forwards: Forwards::default(),
@@ -92,6 +104,7 @@ impl<H: Host> UserNet<H> {
             stalled: Vec::new(),
             unresolved: Vec::new(),
             services: Services::default(),
+            reassembly: Reassembly::default(),
             drops: Drops::default(),
         }
     }
@@ -168,9 +181,11 @@ impl<H: Host> UserNet<H> {
     pub fn host_event(&mut self, now: Time, token: Token, ready: Readiness, out: &mut Outbox) {
         match self.flows.get(token) {
             Some(Flow::Tcp(_)) => self.tcp_event(now, token, ready, out),
-            Some(Flow::Datagram(flow)) if (ready.readable || ready.error) && !flow.queued => {
-                flow.queued = true;
-                self.to_run.push_back(token);
+            Some(Flow::Datagram(flow)) if ready.readable || ready.error => {
+                flow.failed |= ready.error;
+                if !std::mem::replace(&mut flow.queued, true) {
+                    self.to_run.push_back(token);
+                }
             }
             _ => {}
         }
@@ -234,8 +249,12 @@ impl<H: Host> UserNet<H> {
 
     /// When [`UserNet::on_time`] wants to be called.
     pub fn next_deadline(&self) -> Option<Time> {
-        let deadlines =
-            [self.flows.next_deadline(), self.services.next_deadline(), self.router.next_deadline()];
+        let deadlines = [
+            self.flows.next_deadline(),
+            self.services.next_deadline(),
+            self.router.next_deadline(),
+            self.reassembly.next_deadline(),
+        ];
         deadlines.into_iter().flatten().min()
     }
 
@@ -243,6 +262,7 @@ impl<H: Host> UserNet<H> {
     pub fn on_time(&mut self, now: Time, out: &mut Outbox) {
         self.expire_calls(now, out);
         self.advertise_on_time(now, out);
+        self.expire_fragments(now, out);
         while let Some(token) = self.flows.pop_due(now) {
             match self.flows.get(token) {
                 Some(Flow::Tcp(_)) => self.with_tcp(now, token, out, TcpFlow::timeout),
@@ -268,9 +288,16 @@ impl<H: Host> UserNet<H> {
             drops: &mut self.drops,
             budget: &mut self.budget,
         };
+        let was_half_open = flow.is_half_open();
         let verdict = call(flow, &mut cx);
+        if verdict == Verdict::Close {
+            self.parted.remember(flow.parting(now));
+        }
         if verdict != Verdict::Keep {
             return self.end_tcp(token, verdict);
+        }
+        if was_half_open && !flow.is_half_open() {
+            self.half_open.leave();
         }
         flow.schedule(now);
         if flow.is(flags::PUMP_WANTED) && !flow.is(flags::PUMP_QUEUED) {
@@ -283,6 +310,9 @@ impl<H: Host> UserNet<H> {
     fn end_tcp(&mut self, token: Token, verdict: Verdict) {
         if let Some(Flow::Tcp(flow)) = self.flows.remove(token) {
             self.budget += flow.held();
+            if flow.is_half_open() {
+                self.half_open.leave();
+            }
             if verdict == Verdict::Abort {
                 self.host.tcp_abort(flow.socket);
             }

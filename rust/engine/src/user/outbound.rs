@@ -1,20 +1,21 @@
 //! Packets from guests: who may send what where, and which flow it belongs to.
 
 use super::datagram::{DatagramFlow, Via};
-use super::emit::{self, Echo, Ends, Unreachable};
+use super::emit::{self, Echo, Ends};
+use super::errors::{answers_with_reset, open_reason, reason_of};
 use super::flows::{ANY, Flow, Key};
-use super::tcp::{self, TcpFlow, Verdict};
+use super::tcp::{self, TcpFlow};
 use super::{Config, UserNet};
-use crate::host::{DatagramKind, Host};
+use crate::host::{DatagramKind, Host, Sending};
 use crate::outbox::Outbox;
 use crate::table::Token;
 use crate::time::Time;
-use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use wirebay_wire::ethernet::{Ethernet, Mac};
+use wirebay_wire::fragment::Fragment;
 use wirebay_wire::icmpv4::{self, Icmp};
 use wirebay_wire::icmpv6::{self, Icmpv6};
-use wirebay_wire::ip::{self, Ip};
+use wirebay_wire::ip::Ip;
 use wirebay_wire::ipv4::{Ipv4, protocol};
 use wirebay_wire::ipv6::Ipv6;
 use wirebay_wire::tcp::Tcp;
@@ -26,6 +27,9 @@ const DHCP_PORT: u16 = 67;
 /// Where DHCPv6 clients send to (RFC 8415 section 7).
 const DHCPV6_PORT: u16 = 547;
 const DHCPV6_GROUP: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 1, 2);
+
+/// Whoever lets a SYN go less far wants to know where it ends. What a guest forwards for others has come fewer hops.
+const PROBE: u8 = 32;
 
 /// A packet from a guest.
 pub(super) struct Packet<'a> {
@@ -75,7 +79,7 @@ impl<H: Host> UserNet<H> {
         self.check_station(ethernet.dst, self.config.v4.is_some())?;
         let ip = Ipv4::parse(ethernet.payload)?;
         if ip.is_fragment() {
-            return Err(DropReason::Ipv4Fragment);
+            return self.fragment_input(now, ethernet, out);
         }
         let packet = Packet { now, mac: ethernet.src, ip: (ip, ethernet.payload).into(), frame };
         self.ip_input(&packet, ethernet.dst, out)
@@ -89,11 +93,39 @@ impl<H: Host> UserNet<H> {
         out: &mut Outbox,
     ) -> Result<(), DropReason> {
         self.check_station(ethernet.dst, self.config.v6.is_some())?;
-        let ip = Ipv6::parse(ethernet.payload)?;
+        let ip = match Ipv6::parse(ethernet.payload) {
+            Err(DropReason::Ipv6Fragment) => return self.fragment_input(now, ethernet, out),
+            parsed => parsed?,
+        };
         let packet = Packet { now, mac: ethernet.src, ip: (ip, ethernet.payload).into(), frame };
         if packet.ip.protocol == icmpv6::PROTOCOL && self.ndp_input(&packet, out)? {
             return Ok(());
         }
+        self.ip_input(&packet, ethernet.dst, out)
+    }
+
+    /// A fragment waits for the others, or completes a packet, which then takes the ordinary way. Neighbour discovery is
+    /// not looked for in it (RFC 6980).
+    fn fragment_input(
+        &mut self,
+        now: Time,
+        ethernet: &Ethernet<'_>,
+        out: &mut Outbox,
+    ) -> Result<(), DropReason> {
+        let fragment = Fragment::parse(ethernet.payload)?.ok_or(DropReason::FragmentMalformed)?;
+        if !self.config.is_guest(fragment.key.src) {
+            return Err(DropReason::SourceNotInNet);
+        }
+        let whole = self.reassembly.input(now, ethernet.src, &fragment, &mut self.drops)?;
+        let Some(whole) = whole else { return Ok(()) };
+        let ip: Ip<'_> = if fragment.key.src.is_ipv4() {
+            (Ipv4::parse(&whole)?, &whole[..]).into()
+        } else {
+            (Ipv6::parse(&whole)?, &whole[..]).into()
+        };
+        // Who sends fragments does not mind if others make some.
+        let ip = Ip { dont_fragment: false, ..ip };
+        let packet = Packet { now, mac: ethernet.src, ip, frame: &Frame::plain(&[]) };
         self.ip_input(&packet, ethernet.dst, out)
     }
 
@@ -127,7 +159,10 @@ impl<H: Host> UserNet<H> {
             protocol::UDP => self.udp_input(packet, out),
             protocol::ICMP if ip.src.is_ipv4() => self.icmp_input(packet, out),
             icmpv6::PROTOCOL if ip.src.is_ipv6() => self.icmpv6_input(packet, out),
-            _ => Err(DropReason::UnknownProtocol),
+            _ => {
+                self.answer_error(DropReason::UnknownProtocol, &packet.ends(0, 0), ip.packet, out);
+                Err(DropReason::UnknownProtocol)
+            }
         }
     }
 
@@ -157,6 +192,9 @@ impl<H: Host> UserNet<H> {
     ) -> Result<(), DropReason> {
         use tcp::wire_flags::{ACK, FIN, RST, SYN};
         if seg.flags & (SYN | ACK | RST | FIN) != SYN {
+            if self.parted.answer(packet.now, out, &self.config, &ends, seg) {
+                return Err(DropReason::TcpDuplicate);
+            }
             tcp::reset_stray(out, &self.config, &ends, seg);
             return Err(DropReason::TcpNoFlow);
         }
@@ -165,10 +203,12 @@ impl<H: Host> UserNet<H> {
         }
         let target = self.config.target(key.our, self.resolvers.first().copied());
         let opened = target.and_then(|to| self.tcp_open(packet, seg, key, ends, to, out));
-        if let Err(reason) = opened
-            && answers_with_reset(reason)
-        {
-            tcp::refuse(out, &self.config, &ends, seg.seq.wrapping_add(1));
+        match opened {
+            Err(reason) if answers_with_reset(reason) => {
+                tcp::refuse(out, &self.config, &ends, seg.seq.wrapping_add(1));
+            }
+            Err(reason) => self.answer_error(reason, &ends, packet.ip.packet, out),
+            Ok(()) => {}
         }
         opened
     }
@@ -184,60 +224,34 @@ impl<H: Host> UserNet<H> {
     ) -> Result<(), DropReason> {
         self.learn(packet.now, key.guest.ip(), packet.mac, out);
         let token = self.flows.vacancy().ok_or(DropReason::FlowTableFull)?;
-        let socket = match self.host.tcp_connect(token, target) {
-            Ok(socket) => socket,
-            Err(error) => {
-                let reason = reason_of(&error);
-                if !answers_with_reset(reason) {
-                    self.answer_error(reason, &ends, packet.ip.packet, out);
-                }
-                return Err(reason);
-            }
-        };
-        let iss = self.initial_sequence(&key, packet.now);
-        let flow = TcpFlow::from_guest(socket, ends, seg, &self.config, iss, packet.now);
-        self.flows.insert(key, Flow::Tcp(flow));
-        // On the loopback the connect has ended by now; elsewhere this arms the timer.
-        self.host_event(packet.now, token, crate::Readiness::default(), out);
+        let hops = Some(packet.ip.hops).filter(|&hops| hops < PROBE);
+        let socket = self.host.tcp_connect(token, target, hops).map_err(|error| reason_of(&error))?;
+        self.tcp_begin(packet.now, key, (token, socket), ends, seg, out);
         Ok(())
     }
 
-    /// RFC 6528: a keyed hash of the ends plus a clock of four microseconds.
-    pub(super) fn initial_sequence(&self, key: &Key, now: Time) -> u32 {
-        (self.secret.hash(key) as u32).wrapping_add((now.0 / 4) as u32)
-    }
-
-    /// The host could not connect: tell the guest as the kernel told us.
-    pub(super) fn connect_failed(&mut self, token: Token, error: &io::Error, out: &mut Outbox) {
-        let Some(Flow::Tcp(flow)) = self.flows.get(token) else { return };
-        let (ends, ack) = (flow.ends, flow.syn_ack_number());
-        let reason = reason_of(error);
-        self.drops.count(reason);
-        if answers_with_reset(reason) {
-            tcp::refuse(out, &self.config, &ends, ack);
-        } else {
-            let quote = emit::quote_syn(&ends, ack.wrapping_sub(1));
-            self.answer_error(reason, &ends, &quote, out);
-        }
-        self.end_tcp(token, Verdict::Close);
-    }
-
-    /// An ICMP error about `original`, where one says more than silence.
-    pub(super) fn answer_error(
+    /// A guest's connection begins to open: its host socket, registered under `token`, is connecting or connected.
+    pub(super) fn tcp_begin(
         &mut self,
-        reason: DropReason,
-        ends: &Ends,
-        original: &[u8],
+        now: Time,
+        key: Key,
+        (token, socket): (Token, H::Tcp),
+        ends: Ends,
+        syn: &Tcp<'_>,
         out: &mut Outbox,
     ) {
-        use DropReason as R;
-        let why = match reason {
-            R::HostUnreachable => Unreachable::Host,
-            R::Restricted | R::HostLoopbackForbidden | R::PingForbidden => Unreachable::Prohibited,
-            R::NoResolver | R::UnknownService | R::HostRefused => Unreachable::Port,
-            _ => return,
-        };
-        emit::unreachable(out, &self.config, (ends.guest.ip(), ends.mac), why, original);
+        let start = self.initial_sequence(&key, now);
+        let flow = TcpFlow::from_guest(socket, ends, syn, &self.config, start, now);
+        self.flows.insert(key, Flow::Tcp(flow));
+        self.half_open_begins(now, token, out);
+        // On the loopback the connect has ended by now; elsewhere this arms the timer.
+        self.host_event(now, token, crate::Readiness::default(), out);
+    }
+
+    /// RFC 6528: a keyed hash of the ends plus a clock of four microseconds; another part of the hash for timestamps.
+    pub(super) fn initial_sequence(&self, key: &Key, now: Time) -> tcp::Start {
+        let hash = self.secret.hash(key);
+        tcp::Start { iss: (hash as u32).wrapping_add((now.0 / 4) as u32), clock: (hash >> 32) as u32 }
     }
 
     fn udp_input(&mut self, packet: &Packet<'_>, out: &mut Outbox) -> Result<(), DropReason> {
@@ -304,12 +318,9 @@ impl<H: Host> UserNet<H> {
         if !self.config.answers_for(packet.ip.dst) {
             return self.datagram_out(packet, protocol, &ends, packet.ip.payload, None, out);
         }
-        if ip::header_len(packet.ip.dst) + packet.ip.payload.len() > usize::from(self.config.mtu) {
-            return Err(DropReason::TooBigForGuest);
-        }
-        emit::echo(out, &self.config, &ends, reply);
+        let sent = emit::echo(out, &self.config, &ends, reply);
         self.learn(packet.now, packet.ip.src, packet.mac, out);
-        Ok(())
+        sent
     }
 
     fn datagram_out(
@@ -321,7 +332,8 @@ impl<H: Host> UserNet<H> {
         segment: Option<u16>,
         out: &mut Outbox,
     ) -> Result<(), DropReason> {
-        let sent = self.datagram_send(packet.now, protocol, ends, data, segment);
+        let how = Sending { segment, hops: packet.ip.hops, dont_fragment: packet.ip.dont_fragment };
+        let sent = self.datagram_send(packet, protocol, ends, data, how, out);
         if let Err(reason) = sent {
             self.answer_error(reason, ends, packet.ip.packet, out);
         }
@@ -331,23 +343,28 @@ impl<H: Host> UserNet<H> {
 
     fn datagram_send(
         &mut self,
-        now: Time,
+        packet: &Packet<'_>,
         protocol: u8,
         ends: &Ends,
         data: &[u8],
-        segment: Option<u16>,
+        how: Sending,
+        out: &mut Outbox,
     ) -> Result<(), DropReason> {
         let exact = Key { protocol, guest: ends.guest, our: ends.our };
         let (token, target) = match self.flows.find(&exact) {
             Some(token) => (token, None),
-            None => self.mapping(now, exact, ends)?,
+            None => self.mapping(packet.now, exact, ends)?,
         };
         let Some(Flow::Datagram(flow)) = self.flows.get(token) else { return Err(DropReason::FlowTableFull) };
         flow.ends.mac = ends.mac;
-        flow.touch(now);
-        let sent = flow.send(&mut self.host, &mut self.forwards, target, data, segment);
+        flow.touch(packet.now);
+        let sent = flow.send(&mut self.host, &mut self.forwards, target, data, how);
         self.flows.arm(token);
-        sent.map_err(|error| reason_of(&error))
+        let reason = sent.map_err(|error| reason_of(&error));
+        if reason == Err(DropReason::TooBigForPath) {
+            self.too_big_for_path(packet, token, out);
+        }
+        reason
     }
 
     /// The mapping for a datagram that belongs to no exact flow: found or made.
@@ -389,46 +406,4 @@ fn kind_for(protocol: u8, target: &SocketAddr) -> DatagramKind {
         _ if target.is_ipv6() => DatagramKind::Udp6,
         _ => DatagramKind::Udp4,
     }
-}
-
-fn open_reason(kind: DatagramKind, error: &io::Error) -> DropReason {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied if matches!(kind, DatagramKind::Ping4 | DatagramKind::Ping6) => {
-            DropReason::PingForbidden
-        }
-        _ => reason_of(error),
-    }
-}
-
-/// Which refusals a TCP client should learn at once, by RST.
-fn answers_with_reset(reason: DropReason) -> bool {
-    use DropReason as R;
-    matches!(
-        reason,
-        R::Restricted
-            | R::HostLoopbackForbidden
-            | R::UnknownService
-            | R::NoResolver
-            | R::HostRefused
-            | R::FlowTableFull
-            | R::DescriptorsExhausted
-    )
-}
-
-/// What a host's error means for the guest.
-fn reason_of(error: &io::Error) -> DropReason {
-    use io::ErrorKind as K;
-    match error.kind() {
-        K::ConnectionRefused | K::ConnectionReset => DropReason::HostRefused,
-        K::NetworkUnreachable | K::HostUnreachable | K::TimedOut => DropReason::HostUnreachable,
-        K::PermissionDenied => DropReason::Restricted,
-        K::WouldBlock => DropReason::QueueFull,
-        _ if is_out_of_descriptors(error) => DropReason::DescriptorsExhausted,
-        _ => DropReason::HostSendFailed,
-    }
-}
-
-fn is_out_of_descriptors(error: &io::Error) -> bool {
-    // EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL (no local port left): std has no stable kinds for these.
-    matches!(error.raw_os_error(), Some(24 | 23 | 105 | 12 | 99))
 }

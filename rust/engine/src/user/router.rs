@@ -213,7 +213,7 @@ impl<H: Host> UserNet<H> {
         let most = usize::from(self.config.mtu) - wirebay_wire::ip::header_len(our) - 8;
         let payload = vec![0; usize::from(ping.size).min(most)];
         let echo = Echo { reply: false, ident: ping.ident, seq: ping.seq, payload: &payload };
-        emit::echo(out, &self.config, &ends, &echo);
+        emit::echo(out, &self.config, &ends, &echo)?;
         if self.router.asked.len() >= PINGS {
             self.router.asked.pop_front();
         }

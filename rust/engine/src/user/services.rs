@@ -7,10 +7,10 @@
 use super::UserNet;
 use super::datagram;
 use super::emit::Ends;
-use super::flows::{Flow, Key};
+use super::flows::Key;
 use super::outbound::Packet;
-use super::tcp::{self, TcpFlow};
-use crate::host::{Host, Readiness};
+use super::tcp;
+use crate::host::Host;
 use crate::outbox::Outbox;
 use crate::table::Token;
 use crate::time::Time;
@@ -176,14 +176,10 @@ impl<H: Host> UserNet<H> {
         let Some(waiting) = self.services.take(connection) else { return false };
         let adopted =
             self.flows.vacancy().and_then(|token| Some((token, adopt(&mut self.host, token).ok()?)));
-        let (Ok(syn), Some((token, socket))) = (Tcp::parse(&waiting.syn), adopted) else {
-            self.turn_away(&waiting, DropReason::FlowTableFull, out);
-            return true;
-        };
-        let iss = self.initial_sequence(&waiting.key, now);
-        let flow = TcpFlow::from_guest(socket, waiting.ends, &syn, &self.config, iss, now);
-        self.flows.insert(waiting.key, Flow::Tcp(flow));
-        self.host_event(now, token, Readiness::default(), out);
+        match (Tcp::parse(&waiting.syn), adopted) {
+            (Ok(syn), Some(adopted)) => self.tcp_begin(now, waiting.key, adopted, waiting.ends, &syn, out),
+            _ => self.turn_away(&waiting, DropReason::FlowTableFull, out),
+        }
         true
     }
 

@@ -1,6 +1,6 @@
 //! Connections to services in Python: the guest waits until there is a far end, or hears that there is none.
 
-use crate::support::frames::{GUEST, GUEST_MAC, Packet, Seg, arp_frame, udp_frame, v4};
+use crate::support::frames::{GUEST, GUEST_MAC, Options, Packet, Seg, arp_frame, udp_frame, v4};
 use crate::support::world::World;
 use std::time::Duration;
 use wirebay_engine::Time;
@@ -23,6 +23,7 @@ fn syn(port: u16) -> Vec<u8> {
         window: 0xffff,
         mss: Some(1460),
         scale: Some(7),
+        options: Options::default(),
         payload: Vec::new(),
     }
     .frame()

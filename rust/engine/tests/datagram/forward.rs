@@ -145,10 +145,10 @@ fn a_full_table_takes_no_more_clients_and_counts_right() {
 }
 
 #[test]
-fn what_does_not_fit_the_guest_is_dropped() {
+fn what_does_not_fit_the_guest_comes_in_fragments() {
     let mut world = known_guest();
-    assert_eq!(arrives(&mut world, CLIENT, &[0; 1473]), []);
-    assert_eq!(world.drops(DropReason::TooBigForGuest), 1);
+    assert_eq!(arrives(&mut world, CLIENT, &[7; 1473]), [udp(CLIENT, &[7; 1473])]);
+    assert_eq!(world.fragments(), 2);
 }
 
 #[test]

@@ -40,6 +40,17 @@ fn nothing_was_opened(world: &World) -> bool {
 }
 
 #[test]
+fn an_error_is_no_longer_than_the_mtu() {
+    for mtu in [68, 100, 575, 1500] {
+        let mut world = World::new(Config { restrict: true, mtu, ..qemu() });
+        // The world checks the length of everything that is sent.
+        let answers = world.put(&[udp_frame(v4(GUEST_END), v4("192.0.2.1:80"), &[7; 1400])]);
+        let [Packet::Icmp { payload, .. }] = &answers[..] else { panic!("{answers:?}") };
+        assert_eq!(payload.len(), usize::from(mtu.min(576)) - 28);
+    }
+}
+
+#[test]
 fn a_restricted_network_lets_nothing_out_and_says_so() {
     let mut world = restricted();
     for to in ["192.0.2.1:80", "10.0.2.2:80", "10.0.2.3:53"] {
@@ -96,13 +107,11 @@ fn no_other_name_of_the_loopback_leads_there() {
     let martians =
         ["0.0.0.0:80", "0.0.0.1:80", "127.0.0.1:80", "127.1.2.3:80", "240.0.0.1:80", "239.1.1.1:80"];
     for to in martians {
-        assert_eq!(world.put(&[syn(to)]), [], "{to}");
-        assert_eq!(world.put(&[udp(to)]), [], "{to}");
-        assert_eq!(
-            world.put(&[ping_frame(to.rsplit_once(':').unwrap().0.parse().unwrap(), 1, 1, b"")]),
-            [],
-            "{to}"
-        );
+        let ping = ping_frame(to.rsplit_once(':').unwrap().0.parse().unwrap(), 1, 1, b"");
+        for frame in [syn(to), udp(to), ping] {
+            let answers = world.put(&[frame]);
+            assert!(if to.starts_with("239") { answers.is_empty() } else { is_prohibited(&answers) }, "{to}");
+        }
     }
     assert_eq!(world.drops(DropReason::MartianDestination), 3 * martians.len() as u64);
     assert!(nothing_was_opened(&world));
@@ -151,7 +160,8 @@ fn what_nobody_understands_is_counted_by_what_it_is() {
     let mut vlan = udp("192.0.2.1:80");
     vlan[12..14].copy_from_slice(&[0x81, 0]);
     let sctp = crate::support::frames::ipv4_frame(GUEST, Ipv4Addr::new(192, 0, 2, 1), 132, &[0; 20]);
-    assert_eq!(world.put(&[vlan, sctp, vec![0; 13]]), []);
+    let answers = world.put(&[vlan, sctp, vec![0; 13]]);
+    assert!(matches!(answers[..], [Packet::Icmp { src: IpAddr::V4(HOST), kind: 3, code: 2, .. }]));
     assert_eq!(world.drops(DropReason::UnknownEthertype), 1);
     assert_eq!(world.drops(DropReason::UnknownProtocol), 1);
     assert_eq!(world.drops(DropReason::EthernetTruncated), 1);

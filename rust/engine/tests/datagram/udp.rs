@@ -1,12 +1,12 @@
 //! UDP between guests and the world.
 
 use crate::support::fake_sockets::{Sent, errno};
-use crate::support::frames::{GUEST, GUEST_MAC, HOST, Packet, finish, from_mac, udp_frame, v4};
+use crate::support::frames::{GUEST, GUEST_MAC, HOST, Packet, from_mac, udp_frame, v4};
 use crate::support::rng::Stream;
 use crate::support::world::{World, qemu};
 use std::net::IpAddr;
 use std::time::Duration;
-use wirebay_engine::{Config, DatagramKind, Peer};
+use wirebay_engine::{Config, DatagramKind, Peer, Sending};
 use wirebay_wire::{DropReason, Gso, GsoKind, Mac, Offload, PartialChecksum};
 
 const GUEST_END: &str = "10.0.2.15:5000";
@@ -42,7 +42,8 @@ fn a_guests_port_is_one_socket_whatever_it_talks_to() {
     send(&mut world, GUEST_END, "198.51.100.9:1234", b"there");
     send(&mut world, GUEST_END, "10.0.2.2:99", b"home");
     assert_eq!((world.flows(), world.host.open_datagrams()), (1, 1));
-    let sent = |addr: &str, data: &[u8]| Sent { to: to(addr), data: data.to_vec(), segment: None };
+    let how = Sending { dont_fragment: true, ..Sending::default() };
+    let sent = |addr: &str, data: &[u8]| Sent { to: to(addr), data: data.to_vec(), how };
     let expected =
         [sent(SERVER, b"hello"), sent("198.51.100.9:1234", b"there"), sent("127.0.0.1:99", b"home")];
     assert_eq!(world.host.sent(0), expected);
@@ -103,13 +104,17 @@ fn a_mapping_ends_four_minutes_after_its_last_use_in_either_direction() {
 }
 
 #[test]
-fn what_does_not_fit_the_guests_mtu_is_dropped() {
+fn what_does_not_fit_the_guests_mtu_comes_in_fragments() {
     let mut world = mapped();
-    world.host.arrives(0, SERVER, &[1; 1473]);
+    for (len, fragments) in [(1472, 0), (1473, 2), (65_507, 45)] {
+        let (before, payload) = (world.fragments(), Stream(1).bytes(0, len));
+        world.host.arrives(0, SERVER, &payload);
+        assert_eq!(hear(&mut world), [udp(SERVER, GUEST_END, &payload)]);
+        assert_eq!(world.fragments() - before, fragments);
+    }
+    world.host.arrives(0, SERVER, &[1; 65_508]);
     assert_eq!(hear(&mut world), []);
     assert_eq!(world.drops(DropReason::TooBigForGuest), 1);
-    world.host.arrives(0, SERVER, &[1; 1472]);
-    assert_eq!(hear(&mut world), [udp(SERVER, GUEST_END, &[1; 1472])]);
 }
 
 #[test]
@@ -163,7 +168,8 @@ fn a_super_segment_of_datagrams_is_handed_to_the_host_as_one() {
         Offload { checksum: Some(PartialChecksum { start: 34, offset: 6 }), gso, checksum_valid: false };
     world.give_with(&frame, offload);
     world.settle();
-    assert_eq!(world.host.sent(0), [Sent { to: to(SERVER), data: payload, segment: Some(1400) }]);
+    let how = Sending { segment: Some(1400), dont_fragment: true, ..Sending::default() };
+    assert_eq!(world.host.sent(0), [Sent { to: to(SERVER), data: payload, how }]);
 }
 
 #[test]
@@ -185,16 +191,6 @@ fn a_wrong_checksum_is_dropped_and_none_is_allowed() {
     frame[40..42].fill(0);
     world.put(&[frame]);
     assert_eq!(world.flows(), 1);
-}
-
-#[test]
-fn fragments_are_dropped() {
-    let mut world = World::default();
-    let mut frame = udp_frame(v4(GUEST_END), v4(SERVER), b"half");
-    frame[20] |= 0x20;
-    finish(&mut frame);
-    assert_eq!(world.put(&[frame]), []);
-    assert_eq!((world.drops(DropReason::Ipv4Fragment), world.flows()), (1, 0));
 }
 
 #[test]

@@ -5,22 +5,24 @@
 mod support;
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use support::frames::{GATEWAY_MAC, GATEWAY6_MAC};
 use support::frames::{
-    GUEST, GUEST_MAC, GUEST6, HOST, HOST6, Seg, arp_frame, ip_frame, ping_frame, udp_frame, v4,
+    GUEST, GUEST_MAC, GUEST6, HOST, HOST6, Options, Seg, arp_frame, ip_frame, ping_frame, udp_frame, v4,
 };
 use support::rng::Rng;
 use support::world::dual;
 use wirebay_engine::segment::adapt;
-use wirebay_engine::user::{Ping, Secret};
+use wirebay_engine::user::{Ping, Secret, fragmenting};
 use wirebay_engine::{
-    Capabilities, Config, DatagramKind, Host, Outbox, Peer, Readiness, Time, Token, UserNet,
+    Capabilities, Config, DatagramKind, Host, HostError, Outbox, Peer, Readiness, Report, Sending, Time,
+    Token, UserNet,
 };
 use wirebay_wire::frame::{Gso, GsoKind, PartialChecksum};
 use wirebay_wire::ipv4::protocol;
 use wirebay_wire::tcp::flags::{ACK, FIN, PSH, RST, SYN};
+use wirebay_wire::tcp::{SackBlocks, Timestamps};
 use wirebay_wire::{Frame, Offload, checksum, icmpv6, ndp};
 
 const MAX_FLOWS: usize = 200;
@@ -33,12 +35,19 @@ struct Fickle {
 
 impl Fickle {
     fn fails(&mut self) -> io::Result<()> {
-        let errors = [11, 11, 24, 101, 104, 111, 113, 32, 13];
+        let errors = [11, 11, 24, 101, 104, 111, 113, 32, 13, 90];
         if self.rng.per_mille(950) {
             Ok(())
         } else {
             Err(io::Error::from_raw_os_error(*self.rng.pick(&errors)))
         }
+    }
+
+    fn report(&mut self) -> (Report, Option<IpAddr>) {
+        let report =
+            *self.rng.pick(&[Report::TimeExceeded, Report::Port, Report::TooBig(1400), Report::NoRoute]);
+        let offender = *self.rng.pick(&[None, Some("192.0.2.1"), Some("2001:db8::9"), Some("127.0.0.1")]);
+        (report, offender.map(|text| text.parse().unwrap()))
     }
 
     fn opened(&mut self, token: Token) -> io::Result<()> {
@@ -56,8 +65,12 @@ impl Host for Fickle {
     type Tcp = ();
     type Datagram = ();
 
-    fn tcp_connect(&mut self, token: Token, _: SocketAddr) -> io::Result<()> {
+    fn tcp_connect(&mut self, token: Token, _: SocketAddr, _: Option<u8>) -> io::Result<()> {
         self.opened(token)
+    }
+
+    fn tcp_report(&mut self, (): &mut ()) -> Option<(Report, Option<IpAddr>)> {
+        self.rng.per_mille(500).then(|| self.report())
     }
 
     fn tcp_connected(&mut self, (): &mut ()) -> io::Result<bool> {
@@ -95,7 +108,7 @@ impl Host for Fickle {
         self.opened(token)
     }
 
-    fn datagram_send(&mut self, (): &mut (), _: &Peer, _: &[u8], _: Option<u16>) -> io::Result<()> {
+    fn datagram_send(&mut self, (): &mut (), _: &Peer, _: &[u8], _: Sending) -> io::Result<()> {
         self.fails()
     }
 
@@ -104,6 +117,16 @@ impl Host for Fickle {
         let len = self.rng.below(2000);
         let from = Peer { addr: ([192, 0, 2, 1], self.rng.next() as u16).into(), local: None };
         sink(&from, &self.rng.bytes(len));
+        Ok(self.rng.per_mille(300))
+    }
+
+    fn datagram_errors(&mut self, (): &mut (), sink: &mut dyn FnMut(&HostError<'_>)) -> io::Result<bool> {
+        self.fails()?;
+        let (report, offender) = self.report();
+        let to = *self.rng.pick(&["192.0.2.9:9", "[2001:db8::1]:9", "127.0.0.1:0"]);
+        let len = self.rng.below(2000);
+        let payload = self.rng.bytes(len);
+        sink(&HostError { report, offender, to: to.parse().unwrap(), payload: &payload });
         Ok(self.rng.per_mille(300))
     }
 }
@@ -207,7 +230,8 @@ fn corpus(rng: &mut Rng) -> Vec<u8> {
     } else {
         ((GUEST6, port).into_addr(), *rng.pick(&[v4("[2001:db8::1]:80"), v4("[fec0::2]:80")]))
     };
-    match rng.below(12) {
+    match rng.below(14) {
+        12 | 13 => fragment(rng, ends),
         8 => neighbor(rng),
         9 => udp_frame((GUEST6, port).into_addr(), v4("[2001:db8::1]:9"), &payload),
         10 => udp_frame((GUEST6, port).into_addr(), v4("[fec0::2]:69"), &payload),
@@ -227,10 +251,30 @@ fn corpus(rng: &mut Rng) -> Vec<u8> {
             window: rng.next() as u16,
             mss: (flags & SYN != 0).then_some(1460),
             scale: (flags & SYN != 0).then_some(7),
+            options: options(rng),
             payload,
         }
         .frame(),
     }
+}
+
+fn options(rng: &mut Rng) -> Options {
+    let mut sack = SackBlocks::default();
+    for _ in 0..rng.below(8).saturating_sub(4) {
+        sack.push(rng.next() as u32, rng.next() as u32);
+    }
+    let timestamps =
+        rng.per_mille(700).then(|| Timestamps { value: rng.below(1000) as u32, echo: rng.next() as u32 });
+    Options { sack_permitted: rng.per_mille(700), sack, timestamps }
+}
+
+/// A part of a large datagram, of which the others may be on their way or not.
+fn fragment(rng: &mut Rng, ends: (SocketAddr, SocketAddr)) -> Vec<u8> {
+    let mut out = Outbox::default();
+    let mut frame = udp_frame(ends.0, ends.1, &vec![rng.below(2) as u8; 3000]);
+    let (mtu, ident) = (*rng.pick(&[1500, 1500, 576]), rng.below(8) as u32);
+    let count = fragmenting::write(&mut out, &mut frame, None, mtu, ident).unwrap();
+    out.frames().nth(rng.below(count)).unwrap().bytes.to_vec()
 }
 
 trait IntoAddr {

@@ -1,6 +1,6 @@
 //! TCP over IPv6: a smoltcp guest, and what differs by family.
 
-use crate::support::frames::{GUEST6, HOST6, Packet, Seg, udp_frame};
+use crate::support::frames::{GUEST6, HOST6, Options, Packet, Seg, udp_frame};
 use crate::support::link::Quality;
 use crate::support::rng::Stream;
 use crate::support::sim::{End, Sim, guest_app, guest_is_closed, host_app};
@@ -24,6 +24,7 @@ fn syn(to: &str) -> Seg {
         window: 0xffff,
         mss: Some(1440),
         scale: Some(7),
+        options: Options::default(),
         payload: Vec::new(),
     }
 }

@@ -151,3 +151,27 @@ fn a_segment_over_the_longest_ip_packet_is_refused() {
     bytes[16..18].fill(0);
     assert_eq!(run(&bytes, offload, &Capabilities::PLAIN).map(|sent| sent.len()), Ok(2));
 }
+
+#[test]
+fn a_super_segment_of_more_segments_than_any_sender_means_is_refused() {
+    use wirebay_engine::segment::adapt;
+    let most = 2048;
+    for (udp, size) in [(false, 1), (true, 1), (false, 7)] {
+        let fits = Super { udp, ..tcp(most * usize::from(size), size) };
+        let (bytes, offload) = fits.frame();
+        assert!((Frame { bytes: &bytes, offload }).checked().is_ok());
+        assert_eq!(run(&bytes, offload, &Capabilities::PLAIN).map(|sent| sent.len()), Ok(most));
+        let (bytes, offload) = Super { udp, ..tcp(most * usize::from(size) + 1, size) }.frame();
+        let frame = Frame { bytes: &bytes, offload };
+        assert_eq!(frame.checked(), Err(DropReason::OffloadInvalid));
+        let adapted =
+            adapt(&frame, &Capabilities::PLAIN, &mut Vec::new(), &mut |_| panic!("nothing is sent"));
+        assert_eq!(adapted, Err(DropReason::SegmentFailed));
+    }
+}
+
+#[test]
+fn the_least_segments_that_linux_makes_fill_a_super_segment() {
+    let (bytes, offload) = tcp(65_535 - 52, 36).frame();
+    assert_eq!(run(&bytes, offload, &Capabilities::PLAIN).map(|sent| sent.len()), Ok(1819));
+}

@@ -12,7 +12,7 @@ prop_compose! {
     fn super_segment(longest: usize)(
         kind in any::<[bool; 3]>(), extras in (0_usize..=4, 0_usize..=10), flags in any::<u8>(),
         seq in any::<u32>(),
-        ident in any::<u16>(), addresses in any::<[u8; 32]>(), size in 1_u16..2000,
+        ident in any::<u16>(), addresses in any::<[u8; 32]>(), size in 3_u16..2000,
         payload in vec(any::<u8>(), 0..longest), padding in 0_usize..9,
     ) -> Super {
         let [v6, udp, vlan] = kind;

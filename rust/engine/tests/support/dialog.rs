@@ -3,12 +3,13 @@
 //! The guest has a template of its next segment; a test changes the fields it is about.
 
 use super::fake_host::{Connect, TcpPeer};
-use super::frames::{Packet, Seg, v4};
+use super::frames::{Options, Packet, Seg, v4};
 use super::watch::before;
 use super::world::{World, qemu};
 use std::net::SocketAddr;
 use std::time::Duration;
 use wirebay_engine::{Config, Time};
+use wirebay_wire::tcp::Timestamps;
 use wirebay_wire::tcp::flags::{ACK, FIN, PSH, RST, SYN};
 
 pub const GUEST_END: &str = "10.0.2.15:40000";
@@ -24,6 +25,10 @@ pub struct Opening {
     pub our_isn: Option<u32>,
     pub mss: Option<u16>,
     pub scale: Option<u8>,
+    /// Whether the guest acknowledges selectively.
+    pub sack: bool,
+    /// The guest's clock, if it sends timestamps: this and the milliseconds of the world's.
+    pub clock: Option<u32>,
     /// The window field of every segment, the SYN's among them.
     pub window: u16,
     /// The send queue of the host's socket.
@@ -38,6 +43,8 @@ impl Default for Opening {
             our_isn: None,
             mss: Some(1460),
             scale: Some(7),
+            sack: false,
+            clock: None,
             window: 0xffff,
             send_limit: None,
         }
@@ -67,8 +74,15 @@ impl Opening {
             window: self.window,
             mss: self.mss,
             scale: self.scale,
+            options: Options { sack_permitted: self.sack, ..self.stamp(Time(0), 0) },
             payload: Vec::new(),
         }
+    }
+
+    fn stamp(&self, now: Time, echo: u32) -> Options {
+        let value = self.clock.map(|clock| clock.wrapping_add((now.0 / 1000) as u32));
+        let timestamps = value.map(|value| Timestamps { value, echo });
+        Options { timestamps, ..Options::default() }
     }
 }
 
@@ -90,6 +104,11 @@ pub struct Dialog {
     pub isn: u32,
     /// The network's window scale.
     pub scale: u8,
+    /// The last timestamp of the network.
+    pub echo: u32,
+    /// The options of the network's SYN.
+    pub offered: Options,
+    opening: Opening,
     /// The network's first byte.
     base: u32,
     number: usize,
@@ -103,8 +122,24 @@ impl Dialog {
         let (isn, window) = (opening.isn, opening.window);
         let seq = isn.wrapping_add(1);
         let (guest, our) = (v4(GUEST_END), v4(SERVER));
-        let mut dialog = Dialog { world, guest, our, seq, ack: 0, window, isn, scale: 0, base: 0, number: 0 };
-        assert_eq!(dialog.put(&opening.syn()), []);
+        let opening = opening.clone();
+        let mut dialog = Dialog {
+            world,
+            guest,
+            our,
+            seq,
+            ack: 0,
+            window,
+            isn,
+            scale: 0,
+            echo: 0,
+            offered: Options::default(),
+            opening,
+            base: 0,
+            number: 0,
+        };
+        let syn = dialog.opening.syn();
+        assert_eq!(dialog.put(&syn), []);
         dialog
     }
 
@@ -134,15 +169,30 @@ impl Dialog {
         )]);
         world.accept(slot, "203.0.113.9:50000");
         let (isn, window) = (opening.isn, opening.window);
-        let mut dialog =
-            Dialog { world, guest, our, seq: isn, ack: 0, window, isn, scale: 0, base: 0, number: 0 };
+        let mut dialog = Dialog {
+            world,
+            guest,
+            our,
+            seq: isn,
+            ack: 0,
+            window,
+            isn,
+            scale: 0,
+            echo: 0,
+            offered: Options::default(),
+            opening: opening.clone(),
+            base: 0,
+            number: 0,
+        };
         let syn = dialog.hear();
         assert!(syn[0].is(SYN), "{syn:?}");
+        dialog.offered = syn[0].options;
         dialog.scale = if opening.scale.is_some() { syn[0].scale.unwrap_or(0) } else { 0 };
         dialog.accept(&syn);
         let template = dialog.seg();
         dialog.seq = isn.wrapping_add(1);
-        let answer = Seg { flags: SYN | ACK, mss: opening.mss, scale: opening.scale, ..template };
+        let options = Options { sack_permitted: opening.sack, ..template.options };
+        let answer = Seg { flags: SYN | ACK, mss: opening.mss, scale: opening.scale, options, ..template };
         let last = dialog.put(&answer);
         assert!(last.len() == 1 && last[0].is(ACK), "{last:?}");
         dialog
@@ -157,7 +207,8 @@ impl Dialog {
     pub fn seg(&self) -> Seg {
         let (src, dst, seq, ack, window) = (self.guest, self.our, self.seq, self.ack, self.window);
         let (mss, scale, payload) = (None, None, Vec::new());
-        Seg { at: self.world.now, src, dst, seq, ack, flags: ACK, window, mss, scale, payload }
+        let options = self.opening.stamp(self.world.now, self.echo);
+        Seg { at: self.world.now, src, dst, seq, ack, flags: ACK, window, mss, scale, options, payload }
     }
 
     /// The guest sends any segment; the answers.
@@ -219,6 +270,7 @@ impl Dialog {
         let mut data = Vec::new();
         for seg in segs {
             if seg.has(SYN) || seg.seq == self.ack {
+                self.echo = seg.options.timestamps.map_or(0, |stamps| stamps.value);
                 self.ack = seg.end();
                 self.base = if seg.has(SYN) { self.ack } else { self.base };
                 data.extend(&seg.payload);

@@ -1,12 +1,12 @@
 //! A host made of memory: sockets whose other ends the tests hold in their hands.
 
-use super::fake_sockets::{Conn, Datagram, Fate, Owner, Sent, Stage};
+use super::fake_sockets::{Conn, Datagram, Fate, Owner, Reported, Sent, Stage, errno};
 use std::cell::{Ref, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use wirebay_engine::{DatagramKind, Host, Peer, Readiness, Token};
+use wirebay_engine::{DatagramKind, Host, HostError, Peer, Readiness, Report, Sending, Token};
 
 /// What becomes of the next connects.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -45,6 +45,8 @@ pub struct Kernel {
     pub open_fails: Option<i32>,
     /// Sending a datagram fails like this.
     pub send_fails: Option<i32>,
+    /// Datagrams with more payload that must not be fragmented are too big, for a way that takes so many bytes.
+    pub path: Option<(usize, u32)>,
     wakes: VecDeque<Wake>,
 }
 
@@ -97,7 +99,7 @@ impl FakeHost {
             Wake::Datagram(id) => {
                 let socket = &mut kernel.datagrams[id];
                 socket.notified = false;
-                let ready = Readiness { readable: true, ..Readiness::default() };
+                let ready = socket.readiness();
                 Some(match socket.owner {
                     Owner::Flow(token) => Event::Flow(token, ready),
                     Owner::Forward(slot) => Event::Forward(slot),
@@ -148,6 +150,14 @@ impl FakeHost {
     pub fn arrives_from(&self, id: usize, from: Peer, data: &[u8]) {
         let mut kernel = self.kernel();
         kernel.datagrams[id].arrives(from, data);
+        kernel.wake_datagram(id);
+    }
+
+    /// The network reports something about what socket `id` has sent.
+    pub fn reports(&self, id: usize, report: Report, offender: &str, to: &str, payload: &[u8]) {
+        let (offender, to) = (Some(offender.parse().unwrap()), to.parse().unwrap());
+        let mut kernel = self.kernel();
+        kernel.datagrams[id].fails(Reported { report, offender, to, payload: payload.to_vec() });
         kernel.wake_datagram(id);
     }
 
@@ -264,7 +274,7 @@ impl Host for FakeHost {
     type Tcp = TcpSocket;
     type Datagram = DatagramSocket;
 
-    fn tcp_connect(&mut self, token: Token, to: SocketAddr) -> io::Result<TcpSocket> {
+    fn tcp_connect(&mut self, token: Token, to: SocketAddr, hops: Option<u8>) -> io::Result<TcpSocket> {
         let mut kernel = self.kernel();
         let stage = match kernel.connect {
             Connect::AtOnce => Stage::Connected,
@@ -272,7 +282,12 @@ impl Host for FakeHost {
             Connect::Fails(errno) => return Err(failure(errno)),
         };
         let id = kernel.connection(token, to, stage);
+        kernel.conns[id].hops = hops;
         Ok(TcpSocket { id, host: self.clone() })
+    }
+
+    fn tcp_report(&mut self, socket: &mut TcpSocket) -> Option<(Report, Option<IpAddr>)> {
+        socket.conn().reported.take()
     }
 
     fn tcp_connected(&mut self, socket: &mut TcpSocket) -> io::Result<bool> {
@@ -315,14 +330,30 @@ impl Host for FakeHost {
         socket: &mut DatagramSocket,
         to: &Peer,
         data: &[u8],
-        segment: Option<u16>,
+        how: Sending,
     ) -> io::Result<()> {
         let mut kernel = self.kernel();
         if let Some(errno) = kernel.send_fails {
             return Err(failure(errno));
         }
-        kernel.datagrams[socket.id].sent.push(Sent { to: *to, data: data.to_vec(), segment });
+        let too_big = kernel.path.filter(|&(most, _)| how.dont_fragment && data.len() > most);
+        let socket = &mut kernel.datagrams[socket.id];
+        if let Some((_, mtu)) = too_big {
+            // As Linux has it: the port is forgotten, and nothing is quoted.
+            let (report, to) = (Report::TooBig(mtu), SocketAddr::new(to.addr.ip(), 0));
+            socket.fails(Reported { report, offender: None, to, payload: Vec::new() });
+            return Err(failure(errno::EMSGSIZE));
+        }
+        socket.sent.push(Sent { to: *to, data: data.to_vec(), how });
         Ok(())
+    }
+
+    fn datagram_errors(
+        &mut self,
+        socket: &mut DatagramSocket,
+        sink: &mut dyn FnMut(&HostError<'_>),
+    ) -> io::Result<bool> {
+        Ok(self.kernel().datagrams[socket.id].take_errors(sink))
     }
 
     fn datagram_recv(

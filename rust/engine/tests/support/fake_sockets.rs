@@ -2,14 +2,15 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
-use wirebay_engine::{DatagramKind, Peer, Readiness, Token};
+use std::net::{IpAddr, SocketAddr};
+use wirebay_engine::{DatagramKind, HostError, Peer, Readiness, Report, Sending, Token};
 
 /// Numbers of errors as Linux has them.
 pub mod errno {
     pub const EPERM: i32 = 1;
     pub const EACCES: i32 = 13;
     pub const EMFILE: i32 = 24;
+    pub const EMSGSIZE: i32 = 90;
     pub const EPIPE: i32 = 32;
     pub const ECONNRESET: i32 = 104;
     pub const ECONNREFUSED: i32 = 111;
@@ -51,6 +52,10 @@ pub struct Conn {
     /// How often the network has asked whether the connect has ended.
     pub asked: usize,
     pub(super) notified: bool,
+    /// How far it may go.
+    pub hops: Option<u8>,
+    /// Who has said what about the connect.
+    pub reported: Option<(Report, Option<IpAddr>)>,
     wants_room: bool,
     unread: VecDeque<u8>,
     inbox: VecDeque<u8>,
@@ -71,6 +76,8 @@ impl Conn {
             told_room: 0,
             asked: 0,
             notified: false,
+            hops: None,
+            reported: None,
             wants_room: false,
             unread: VecDeque::new(),
             inbox: VecDeque::new(),
@@ -184,7 +191,7 @@ impl Conn {
 pub struct Sent {
     pub to: Peer,
     pub data: Vec<u8>,
-    pub segment: Option<u16>,
+    pub how: Sending,
 }
 
 /// Where the events of a datagram socket go.
@@ -202,6 +209,16 @@ pub struct Datagram {
     pub sent: Vec<Sent>,
     pub(super) notified: bool,
     inbox: VecDeque<(Peer, Vec<u8>)>,
+    errors: VecDeque<Reported>,
+}
+
+/// What the network behind the host has reported about a datagram.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reported {
+    pub report: Report,
+    pub offender: Option<IpAddr>,
+    pub to: SocketAddr,
+    pub payload: Vec<u8>,
 }
 
 impl Datagram {
@@ -209,7 +226,26 @@ impl Datagram {
     const BATCH: usize = 3;
 
     pub fn new(owner: Owner, kind: DatagramKind) -> Self {
-        Datagram { owner, kind, open: true, sent: Vec::new(), notified: false, inbox: VecDeque::new() }
+        let (inbox, errors) = (VecDeque::new(), VecDeque::new());
+        Datagram { owner, kind, open: true, sent: Vec::new(), notified: false, inbox, errors }
+    }
+
+    /// What an event reports.
+    pub fn readiness(&self) -> Readiness {
+        let (readable, error) = (!self.inbox.is_empty(), !self.errors.is_empty());
+        Readiness { readable, error, ..Readiness::default() }
+    }
+
+    pub fn fails(&mut self, error: Reported) {
+        self.errors.push_back(error);
+    }
+
+    pub fn take_errors(&mut self, sink: &mut dyn FnMut(&HostError<'_>)) -> bool {
+        let count = self.errors.len().min(Self::BATCH);
+        for Reported { report, offender, to, payload } in self.errors.drain(..count) {
+            sink(&HostError { report, offender, to, payload: &payload });
+        }
+        count == Self::BATCH
     }
 
     pub fn arrives(&mut self, from: Peer, data: &[u8]) {

@@ -11,7 +11,7 @@ use wirebay_wire::ip::{Ip, IpRepr};
 use wirebay_wire::ipv4::{self, Ipv4, Ipv4Repr, protocol};
 use wirebay_wire::ipv6::{self, Ipv6};
 use wirebay_wire::ndp;
-use wirebay_wire::tcp::{self, Tcp, TcpRepr};
+use wirebay_wire::tcp::{self, SackBlocks, Tcp, TcpRepr, Timestamps};
 use wirebay_wire::udp::{self, Udp, UdpRepr};
 
 pub const GUEST_MAC: Mac = Mac([0x52, 0x54, 0, 0x12, 0x34, 0x56]);
@@ -31,6 +31,14 @@ pub fn v4(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
+/// The options of a segment beside segment size and window scale.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Options {
+    pub sack_permitted: bool,
+    pub sack: SackBlocks,
+    pub timestamps: Option<Timestamps>,
+}
+
 /// A TCP segment of either side.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Seg {
@@ -43,6 +51,7 @@ pub struct Seg {
     pub window: u16,
     pub mss: Option<u16>,
     pub scale: Option<u8>,
+    pub options: Options,
     pub payload: Vec<u8>,
 }
 
@@ -73,6 +82,9 @@ impl Seg {
             window: self.window,
             mss: self.mss,
             window_scale: self.scale,
+            sack_permitted: self.options.sack_permitted,
+            sack: self.options.sack,
+            timestamps: self.options.timestamps,
         };
         let mut segment = vec![0; repr.header_len()];
         repr.emit(&mut segment);
@@ -153,6 +165,7 @@ fn parse_tcp(at: Time, ip: &Ip<'_>) -> Seg {
         window: tcp.window,
         mss: tcp.mss,
         scale: tcp.window_scale,
+        options: Options { sack_permitted: tcp.sack_permitted, sack: tcp.sack, timestamps: tcp.timestamps },
         payload: tcp.payload.to_vec(),
     }
 }

@@ -7,6 +7,7 @@ pub mod fake_host;
 pub mod fake_sockets;
 pub mod frames;
 pub mod link;
+pub mod puzzle;
 pub mod recorder;
 pub mod rng;
 pub mod sim;

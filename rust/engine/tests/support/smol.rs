@@ -6,6 +6,7 @@ use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp;
 use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, IpCidr};
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use wirebay_engine::Time;
@@ -63,6 +64,13 @@ pub struct Smol {
     pub card: Card,
     interface: Interface,
     sockets: SocketSet<'static>,
+    /// New sockets send timestamps.
+    pub stamps: bool,
+}
+
+thread_local! {
+    /// The clock of the guest's timestamps: smoltcp takes a function without a state.
+    static CLOCK: Cell<u32> = const { Cell::new(0) };
 }
 
 fn instant(now: Time) -> Instant {
@@ -81,13 +89,14 @@ impl Smol {
         });
         interface.routes_mut().add_default_ipv4_route(HOST).unwrap();
         interface.routes_mut().add_default_ipv6_route(HOST6).unwrap();
-        Smol { card, interface, sockets: SocketSet::new(Vec::new()) }
+        Smol { card, interface, sockets: SocketSet::new(Vec::new()), stamps: false }
     }
 
     fn socket(&mut self, buffers: usize) -> SocketHandle {
         let buffer = || tcp::SocketBuffer::new(vec![0; buffers]);
         let mut socket = tcp::Socket::new(buffer(), buffer());
         socket.set_nagle_enabled(false);
+        socket.set_tsval_generator(self.stamps.then_some(|| CLOCK.get()));
         self.sockets.add(socket)
     }
 
@@ -110,6 +119,7 @@ impl Smol {
 
     /// Work off what has arrived and send what there is to send.
     pub fn poll(&mut self, now: Time) {
+        CLOCK.set((now.0 / 1000) as u32);
         self.interface.poll(instant(now), &mut self.card, &mut self.sockets);
     }
 

@@ -2,6 +2,7 @@
 
 use super::checksum::{ones_sum, transport_sum, transport_sum_v6};
 use super::frames::{Packet, Seg};
+use super::puzzle::Puzzle;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use wirebay_engine::segment::{Capabilities, adapt};
@@ -56,11 +57,12 @@ pub struct Watch {
     config: Config,
     promises: HashMap<(SocketAddr, SocketAddr), Promise>,
     scratch: Vec<u8>,
+    puzzle: Puzzle,
 }
 
 impl Watch {
     pub fn new(config: Config) -> Self {
-        Watch { config, promises: HashMap::new(), scratch: Vec::new() }
+        Watch { config, promises: HashMap::new(), scratch: Vec::new(), puzzle: Puzzle::default() }
     }
 
     /// A guest has sent this.
@@ -75,17 +77,29 @@ impl Watch {
         self.config.services.push(addr);
     }
 
-    /// The network has sent this: check it, and hand it on in plain frames.
+    /// How many fragments the network has sent.
+    pub fn fragments(&self) -> usize {
+        self.puzzle.fragments
+    }
+
+    /// The network has sent this: check it, and hand it on in plain frames. Fragments are put together.
     pub fn network_sent(&mut self, at: Time, frame: &Frame<'_>, sink: &mut dyn FnMut(Vec<u8>, Packet)) {
         assert_eq!(frame.checked(), Ok(*frame), "the offload header is not what the bytes are");
         let mut scratch = std::mem::take(&mut self.scratch);
         let adapted = adapt(frame, &Capabilities::PLAIN, &mut scratch, &mut |plain| {
-            self.check_plain(plain.bytes);
-            let packet = Packet::parse(at, plain.bytes);
+            assert!(plain.bytes.len() <= 14 + usize::from(self.config.mtu), "{} bytes", plain.bytes.len());
+            let whole = if Puzzle::is_piece(plain.bytes) {
+                self.puzzle.put(plain.bytes)
+            } else {
+                Some(plain.bytes.to_vec())
+            };
+            let Some(whole) = whole else { return };
+            self.check_plain(&whole);
+            let packet = Packet::parse(at, &whole);
             if let Packet::Tcp { seg, .. } = &packet {
                 self.check_tcp(seg);
             }
-            sink(plain.bytes.to_vec(), packet);
+            sink(whole, packet);
         });
         self.scratch = scratch;
         assert!(adapted.is_ok(), "{adapted:?}");
@@ -98,17 +112,16 @@ impl Watch {
         assert!(ours.any(|mac| frame[6..12] == mac), "sent from an address that is not ours");
         assert_ne!(frame[..6], Mac([0; 6]).0, "sent to nobody");
         if frame[12..14] == [8, 0] {
-            self.check_ip(&frame[14..]);
+            Self::check_ip(&frame[14..]);
         } else if frame[12..14] == [0x86, 0xdd] {
-            self.check_ipv6(&frame[14..]);
+            Self::check_ipv6(&frame[14..]);
         }
     }
 
-    fn check_ip(&self, packet: &[u8]) {
+    fn check_ip(packet: &[u8]) {
         assert_eq!(packet[0], 0x45);
         assert_eq!(ones_sum(&packet[..20]), 0xffff, "IPv4 checksum");
         assert_eq!(usize::from(u16::from_be_bytes([packet[2], packet[3]])), packet.len(), "IPv4 length");
-        assert!(packet.len() <= usize::from(self.config.mtu), "{} bytes over the MTU", packet.len());
         let address = |at: usize| Ipv4Addr::new(packet[at], packet[at + 1], packet[at + 2], packet[at + 3]);
         let sum = match packet[9] {
             1 => ones_sum(&packet[20..]),
@@ -117,10 +130,9 @@ impl Watch {
         assert_eq!(sum, 0xffff, "transport checksum");
     }
 
-    fn check_ipv6(&self, packet: &[u8]) {
+    fn check_ipv6(packet: &[u8]) {
         assert_eq!(packet[0], 0x60);
         assert_eq!(usize::from(u16::from_be_bytes([packet[4], packet[5]])), packet.len() - 40, "IPv6 length");
-        assert!(packet.len() <= usize::from(self.config.mtu), "{} bytes over the MTU", packet.len());
         let address = |at: usize| Ipv6Addr::from(<[u8; 16]>::try_from(&packet[at..at + 16]).unwrap());
         let sum = transport_sum_v6(address(8), address(24), packet[6], &packet[40..]);
         assert_eq!(sum, 0xffff, "transport checksum");

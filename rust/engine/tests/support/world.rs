@@ -233,6 +233,11 @@ impl World {
         self.net.drops.get(reason)
     }
 
+    /// How many fragments the network has sent.
+    pub fn fragments(&self) -> usize {
+        self.watch.fragments()
+    }
+
     /// How many flows of all kinds there are.
     pub fn flows(&self) -> usize {
         let census = self.net.census();

@@ -120,23 +120,6 @@ fn a_guest_whose_end_was_acknowledged_but_did_not_hear_of_it_is_told_again() {
 }
 
 #[test]
-fn a_last_acknowledgement_that_is_lost_does_not_leave_the_guest_waiting() {
-    let mut dialog = opened();
-    dialog.peer().ends();
-    let segs = dialog.hear();
-    dialog.accept(&segs);
-    let fin = Seg { flags: ACK | FIN, ..dialog.seg() };
-    dialog.fin();
-    assert!(has_ended_well(&dialog));
-    let answers = dialog.put(&fin);
-    assert_eq!(answers.len(), 1);
-    assert!(
-        answers[0].is(RST) && answers[0].seq == dialog.ack,
-        "it ends in LAST-ACK all the same: {answers:?}"
-    );
-}
-
-#[test]
 fn a_reset_of_the_guest_where_it_is_expected_aborts_the_host() {
     let mut dialog = opened();
     dialog.say(b"halfway");
@@ -232,4 +215,57 @@ fn a_half_closed_connection_whose_guest_is_gone_ends_in_the_end() {
     dialog.world.advance(Duration::from_hours(3));
     assert!(!dialog.lives());
     assert_eq!(dialog.peer().fate(), Fate::Aborted);
+}
+
+/// Every order of `n` things.
+fn orders(n: usize) -> Vec<Vec<usize>> {
+    if n == 0 {
+        return vec![Vec::new()];
+    }
+    let shorter = orders(n - 1);
+    let insert = |order: &Vec<usize>, at: usize| [&order[..at], &[n - 1], &order[at..]].concat();
+    shorter.iter().flat_map(|order| (0..n).map(move |at| insert(order, at))).collect()
+}
+
+#[test]
+fn data_and_ends_of_both_sides_may_cross_in_every_order() {
+    // The guest's data, the rest with its end, its end alone, its acknowledgement; the host's data, then its end.
+    let orders = orders(6);
+    assert_eq!(orders.len(), 720);
+    for order in orders {
+        let mut dialog = opened();
+        let start = dialog.seq;
+        let seg = |dialog: &Dialog, flags, at: u32, payload: &[u8]| Seg {
+            flags,
+            seq: start.wrapping_add(at),
+            payload: payload.to_vec(),
+            ..dialog.seg()
+        };
+        let mut said = false;
+        for step in order {
+            let segs = match step {
+                0 => dialog.put(&seg(&dialog, ACK, 0, b"up")),
+                1 => dialog.put(&seg(&dialog, ACK | FIN, 2, b"stream")),
+                2 => dialog.put(&seg(&dialog, ACK | FIN, 8, b"")),
+                3 => dialog.acknowledge(),
+                _ => {
+                    let peer = dialog.peer();
+                    if std::mem::replace(&mut said, true) {
+                        peer.ends();
+                    } else {
+                        peer.sends(b"down");
+                    }
+                    dialog.hear()
+                }
+            };
+            dialog.accept(&segs);
+        }
+        let segs = dialog.hear();
+        dialog.accept(&segs);
+        dialog.seq = start.wrapping_add(9);
+        dialog.acknowledge();
+        assert_eq!(dialog.peer().received(), b"upstream");
+        assert_eq!(dialog.received(), 5, "four bytes and the end");
+        assert!(has_ended_well(&dialog));
+    }
 }

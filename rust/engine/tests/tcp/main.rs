@@ -4,16 +4,21 @@
 
 mod closing;
 mod early;
+mod flood;
 mod forwarded;
 mod keepalive;
 mod model;
 mod opening;
 mod options;
+mod parted;
 mod receiving;
 mod room;
+mod sack;
 mod sending;
 mod slow_host;
+mod stamps;
 mod table;
+mod urgent;
 mod window;
 mod wrap;
 

@@ -7,7 +7,7 @@
 
 use crate::support::fake_host::{Connect, TcpPeer};
 use crate::support::fake_sockets::Fate;
-use crate::support::frames::{Packet, Seg, v4};
+use crate::support::frames::{Options, Packet, Seg, v4};
 use crate::support::rng::{Rng, Stream};
 use crate::support::watch::before;
 use crate::support::world::World;
@@ -15,12 +15,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use wirebay_engine::Time;
 use wirebay_wire::tcp::flags::{ACK, FIN, RST, SYN};
+use wirebay_wire::tcp::{SackBlocks, Timestamps};
 
 const UP: Stream = Stream(21);
 const DOWN: Stream = Stream(22);
 const MSS: usize = 1000;
 
 /// The guest: what it has sent, what of that was acknowledged, and what it has received.
+#[allow(clippy::struct_excessive_bools)] // what it is and what has happened to it, each for itself
 struct Guest {
     isn: u32,
     total: usize,
@@ -39,6 +41,11 @@ struct Guest {
     /// The right edge it has advertised, as an offset into the data.
     offered: usize,
     capacity: usize,
+    /// It acknowledges selectively, with a lie now and then; it sends timestamps.
+    sacks: bool,
+    stamps: bool,
+    clock: u32,
+    echo: u32,
 }
 
 impl Guest {
@@ -61,7 +68,26 @@ impl Guest {
             later: BTreeMap::new(),
             offered: 0,
             capacity: 300 + rng.below(30_000),
+            sacks: rng.per_mille(600),
+            stamps: rng.per_mille(600),
+            clock: 0,
+            echo: 0,
         }
+    }
+
+    fn options(&self) -> Options {
+        let timestamps = self.stamps.then_some(Timestamps { value: self.clock, echo: self.echo });
+        Options { timestamps, sack: self.blocks(), sack_permitted: false }
+    }
+
+    /// What it has behind the first hole.
+    fn blocks(&self) -> SackBlocks {
+        let mut blocks = SackBlocks::default();
+        for (&at, data) in self.later.iter().filter(|(_, data)| self.sacks && !data.is_empty()) {
+            let start = self.base.wrapping_add(at as u32);
+            blocks.push(start, start.wrapping_add(data.len() as u32));
+        }
+        blocks
     }
 
     fn seg(&mut self) -> Seg {
@@ -71,7 +97,8 @@ impl Guest {
         let (src, dst) = (v4("10.0.2.15:40000"), v4("192.0.2.1:80"));
         let (mss, scale, payload) = (None, None, Vec::new());
         let seq = self.seq(self.sent).wrapping_add(u32::from(self.fin_acked));
-        Seg { at: Time(0), src, dst, seq, ack, flags: ACK, window, mss, scale, payload }
+        let options = self.options();
+        Seg { at: Time(0), src, dst, seq, ack, flags: ACK, window, mss, scale, options, payload }
     }
 
     fn seq(&self, offset: usize) -> u32 {
@@ -80,7 +107,8 @@ impl Guest {
 
     fn syn(&mut self) -> Seg {
         let seg = self.seg();
-        Seg { seq: self.isn, ack: 0, flags: SYN, mss: Some(MSS as u16), scale: Some(0), ..seg }
+        let options = Options { sack_permitted: self.sacks, ..seg.options };
+        Seg { seq: self.isn, ack: 0, flags: SYN, mss: Some(MSS as u16), scale: Some(0), options, ..seg }
     }
 
     /// A piece of its data, from `from` on, as far as the window and `len` go; with the FIN where that is due.
@@ -101,6 +129,9 @@ impl Guest {
             self.fin_acked = true;
             return;
         }
+        assert_eq!(seg.options.timestamps.is_some(), self.stamps, "{seg:?}");
+        assert!(self.sacks || seg.options.sack.is_empty(), "{seg:?}");
+        self.echo = seg.options.timestamps.map_or(0, |stamps| stamps.value);
         if seg.has(SYN) {
             self.base = seg.seq.wrapping_add(1);
             self.synced = true;
@@ -163,7 +194,8 @@ impl Model {
         world.now = Time(rng.next() >> 16);
         world.host.kernel().connect = *rng.pick(&[Connect::AtOnce, Connect::Later]);
         world.host.kernel().send_limit = rng.per_mille(700).then(|| 300 + rng.below(20_000));
-        let (guest, down, faults) = (Guest::new(&mut rng), rng.below(60_000), rng.below(500) as u32);
+        let (mut guest, down, faults) = (Guest::new(&mut rng), rng.below(60_000), rng.below(500) as u32);
+        guest.clock = (world.now.0 / 1000) as u32;
         let (to_guest, to_net) = (Vec::new(), Vec::new());
         Model { rng, world, guest, down, sent: 0, checked: 0, ended: false, faults, to_guest, to_net }
     }
@@ -194,6 +226,7 @@ impl Model {
         }
         self.collect();
         self.check();
+        self.guest.clock = (self.world.now.0 / 1000) as u32;
     }
 
     fn connect(&mut self) {
@@ -224,7 +257,12 @@ impl Model {
             // Sometimes an old one that was under way for long.
             let old =
                 if self.rng.per_mille(100) { self.rng.below(self.guest.received + 1) as u32 } else { 0 };
-            self.say(Seg { ack: seg.ack.wrapping_sub(old), ..seg });
+            let mut options = seg.options;
+            if self.guest.sacks && self.faults > 0 && self.rng.per_mille(50) {
+                let start = seg.ack.wrapping_add(self.rng.below(20_000) as u32);
+                options.sack.push(start, start.wrapping_add(self.rng.below(20_000) as u32));
+            }
+            self.say(Seg { ack: seg.ack.wrapping_sub(old), options, ..seg });
         }
     }
 
@@ -328,6 +366,7 @@ impl Model {
                 self.check();
             }
             self.world.advance(Duration::from_millis(100));
+            self.guest.clock = (self.world.now.0 / 1000) as u32;
             self.collect();
         }
         let guest = &self.guest;

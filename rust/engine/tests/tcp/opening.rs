@@ -255,6 +255,18 @@ fn a_segment_of_no_connection_is_reset_where_its_acknowledgement_points() {
 }
 
 #[test]
+fn a_segment_to_a_group_is_answered_by_nobody() {
+    let mut dialog = Dialog::open(&Opening::default());
+    for dst in ["224.0.0.1:80", "239.255.255.250:1900"] {
+        for flags in [ACK, ACK | FIN, SYN | ACK, SYN] {
+            let stray = Seg { dst: v4(dst), flags, payload: b"?".to_vec(), ..dialog.seg() };
+            assert_eq!(dialog.world.put(&[stray.frame()]), []);
+        }
+    }
+    assert_eq!(dialog.world.net.drops.total(), 8);
+}
+
+#[test]
 fn a_syn_in_an_open_connection_is_challenged_and_the_reset_that_follows_ends_it() {
     let mut dialog = Dialog::open(&Opening::default());
     dialog.say(b"before the crash");

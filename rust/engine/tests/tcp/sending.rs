@@ -50,6 +50,19 @@ fn data_goes_out_in_order_in_full_segments_as_far_as_the_window_goes() {
 }
 
 #[test]
+fn a_guest_that_acknowledges_nothing_gets_one_window_and_no_more() {
+    let mut dialog = Dialog::open(&Opening { scale: Some(4), ..Opening::default() });
+    dialog.peer().sends(&Stream(1).bytes(0, 4 << 20));
+    let window = 0xffff << 4;
+    let sent: usize = dialog.hear().iter().map(|seg| seg.payload.len()).sum();
+    assert!(sent <= window && sent > window - MSS, "{sent}");
+    let again = dialog.advance(Duration::from_mins(5));
+    assert!(again.iter().all(|seg| seg.seq == dialog.ack), "and then the first segment again, now and then");
+    assert!(again.len() < 12, "{}", again.len());
+    assert_eq!(dialog.peer().conn().queued(), 4 << 20, "all of it waits in the host's kernel");
+}
+
+#[test]
 fn nothing_is_consumed_from_the_host_before_the_guest_has_it() {
     let mut dialog = opened();
     let segs = send(&mut dialog, 3);

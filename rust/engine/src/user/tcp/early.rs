@@ -10,6 +10,7 @@
 
 use super::before;
 use std::collections::VecDeque;
+use wirebay_wire::tcp::SackBlocks;
 
 /// Most pieces of a flow; what would need one more is dropped.
 const MOST_PIECES: usize = 1024;
@@ -69,6 +70,8 @@ pub struct Early {
     pieces: VecDeque<Piece>,
     held: usize,
     fin: Option<u32>,
+    /// A number out of each of the runs that grew last, the latest first.
+    recent: Vec<u32>,
 }
 
 impl Early {
@@ -88,6 +91,7 @@ impl Early {
                     let gap = found.map_or(rest.len(), |piece| piece.seq.wrapping_sub(at) as usize);
                     let new = &rest[..gap.min(rest.len())];
                     if !self.add(next, at, new, budget) {
+                        self.note(seq);
                         return Kept::Full;
                     }
                     kept = Kept::New;
@@ -97,7 +101,45 @@ impl Early {
             at = at.wrapping_add(len as u32);
             rest = rest.get(len..).unwrap_or_default();
         }
+        self.note(seq);
         kept
+    }
+
+    /// What the guest is told to be here: the run that grew last first, then those before it (RFC 2018, section 4).
+    pub fn blocks(&self) -> SackBlocks {
+        let mut blocks = SackBlocks::default();
+        for (start, end) in self.recent.iter().filter_map(|&seq| self.run(seq)) {
+            blocks.push(start, end);
+        }
+        blocks
+    }
+
+    /// The run of bytes that `seq` is in, whatever pieces it is made of.
+    fn run(&self, seq: u32) -> Option<(u32, u32)> {
+        let at = self.pieces.partition_point(|piece| !before(seq, piece.end()));
+        let mut run =
+            self.pieces.get(at).filter(|piece| !before(seq, piece.seq)).map(|p| (p.seq, p.end()))?;
+        for piece in self.pieces.range(..at).rev() {
+            if piece.end() != run.0 {
+                break;
+            }
+            run.0 = piece.seq;
+        }
+        for piece in self.pieces.range(at + 1..) {
+            if piece.seq != run.1 {
+                break;
+            }
+            run.1 = piece.end();
+        }
+        Some(run)
+    }
+
+    /// A run has grown at `seq`.
+    fn note(&mut self, seq: u32) {
+        let Some((start, end)) = self.run(seq) else { return };
+        self.recent.retain(|&other| before(other, start) || !before(other, end));
+        self.recent.insert(0, seq);
+        self.recent.truncate(SackBlocks::MOST);
     }
 
     /// The stream ends before number `seq`.

@@ -22,30 +22,41 @@
 //! close independently.
 //!
 //! **Host to guest** (`send.rs`). `pump` peeks at offset `nxt - una` and sends super-segments as far as the guest's
-//! window goes. A lost segment is a second peek: three duplicate acknowledgements resend the first segment, a timeout
-//! goes back to `una` and starts slowly. End of the host's stream becomes FIN.
+//! window goes. A lost segment is a second peek (`recovery.rs`): of the holes that the guest's selective
+//! acknowledgements show, or of the first segment after three duplicate ones; a timeout goes back to `una` and starts
+//! slowly. End of the host's stream becomes FIN.
 //!
 //! **Guest to host** (`receive.rs`, `payload.rs`). In-order payload is handed to the socket from the frame it came in.
 //! What the socket does not take waits in the backlog (see `policy.rs` for why that is small). What comes behind a hole
 //! is answered with a duplicate acknowledgement and waits (`early.rs`) until the hole is filled. FIN becomes a shutdown
 //! of the socket after the last byte.
 //!
+//! **Options** (`open.rs`). Segment size, window scale, selective acknowledgements and timestamps (`stamps.rs`), each if
+//! both sides have it. Blocks of selective acknowledgements go into segments without payload only: those answer every
+//! segment behind a hole, and the header of a super-segment stays the same for all of it. The urgent pointer is not
+//! looked at: urgent data is data, in its place in the stream (what RFC 6093 advises), and we never send any.
+//!
 //! **Timers** (`timeout.rs`). One deadline a flow: handshake, retransmission, window probe, delayed acknowledgement or
 //! keepalive, whichever applies.
 //!
-//! **End.** Both FINs acknowledged, a reset from either side, or too many retries. Resets are passed on as resets.
+//! **End.** Both FINs acknowledged, a reset from either side, or too many retries. Resets are passed on as resets. What
+//! has ended well is remembered for a moment (`parted.rs`), for a guest that has not heard of it.
 //!
 //! What must not happen: data acknowledged that the host socket has not taken; a window edge moved back (`policy.rs`);
 //! more in a flow than its backlog, which all flows together share a budget for.
 
+mod board;
 mod early;
 mod open;
+pub(super) mod parted;
 mod payload;
 pub mod policy;
 pub(super) use wirebay_wire::tcp::flags as wire_flags;
 mod receive;
+mod recovery;
 mod rtt;
 pub(super) mod send;
+mod stamps;
 mod timeout;
 
 use super::Config;
@@ -93,6 +104,10 @@ pub mod flags {
     pub const RECOVERING: u16 = 1 << 11;
     /// Peeked and found something, but the guest's window is shut.
     pub const BLOCKED: u16 = 1 << 12;
+    /// Both sides acknowledge selectively.
+    pub const SACK: u16 = 1 << 13;
+    /// Both sides send timestamps.
+    pub const TIMESTAMPS: u16 = 1 << 14;
 }
 
 /// Where a flow is in its life.
@@ -146,6 +161,15 @@ struct Loss {
     cwnd: u32,
 }
 
+/// Where the numbers of a connection begin; nobody can guess them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// The initial sequence number.
+    pub iss: u32,
+    /// Added to the clock of the timestamps.
+    pub clock: u32,
+}
+
 /// One connection.
 pub struct TcpFlow<S> {
     /// The host's end.
@@ -175,6 +199,9 @@ pub struct TcpFlow<S> {
     backlog: VecDeque<u8>,
     /// Payload behind a hole.
     early: Option<Box<early::Early>>,
+    /// What the guest has beyond `una`.
+    board: Option<Box<board::Board>>,
+    stamps: stamps::Stamps,
     /// Since when the running timer of the handshake, the oldest segment in flight or the shut window counts.
     since: Time,
     heard: Time,
@@ -186,7 +213,8 @@ fn before(a: u32, b: u32) -> bool {
 }
 
 impl<S> TcpFlow<S> {
-    fn new(socket: S, ends: Ends, state: State, iss: u32, now: Time) -> Self {
+    fn new(socket: S, ends: Ends, state: State, start: Start, now: Time) -> Self {
+        let Start { iss, clock } = start;
         TcpFlow {
             socket,
             ends,
@@ -210,6 +238,8 @@ impl<S> TcpFlow<S> {
             rtt: Rtt::default(),
             backlog: VecDeque::new(),
             early: None,
+            board: None,
+            stamps: stamps::Stamps::new(clock, now),
             since: now,
             heard: now,
         }
@@ -218,6 +248,11 @@ impl<S> TcpFlow<S> {
     /// The state, for listings and tests.
     pub fn state(&self) -> State {
         self.state
+    }
+
+    /// Has a guest begun to open it, and has it not been opened yet?
+    pub fn is_half_open(&self) -> bool {
+        matches!(self.state, State::Connecting | State::SynReceived)
     }
 
     /// Is this bit set?
@@ -265,16 +300,16 @@ impl<S> TcpFlow<S> {
         self.rcv_nxt.wrapping_sub(self.backlog_len() as u32).wrapping_sub(fin_waits)
     }
 
-    fn repr(&self, seq: u32, flags: u8, window: u16) -> TcpRepr {
+    fn repr(&self, now: Time, seq: u32, control: u8, window: u16) -> TcpRepr {
         TcpRepr {
             src_port: self.ends.our.port(),
             dst_port: self.ends.guest.port(),
             seq,
-            ack: if flags & ACK == 0 { 0 } else { self.ack_value() },
-            flags,
+            ack: if control & ACK == 0 { 0 } else { self.ack_value() },
+            flags: control,
             window,
-            mss: None,
-            window_scale: None,
+            timestamps: self.is(flags::TIMESTAMPS).then(|| self.stamps.stamp(now)),
+            ..TcpRepr::default()
         }
     }
 
@@ -305,7 +340,11 @@ impl<S> TcpFlow<S> {
 
     fn acknowledge_room<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>, room: u32) {
         let window = self.promise_room(room);
-        emit::tcp_bare(cx.out, cx.config, &self.ends, &self.repr(self.nxt, ACK, window));
+        let mut repr = self.repr(cx.now, self.nxt, ACK, window);
+        if let Some(early) = self.early.as_ref().filter(|_| self.is(flags::SACK)) {
+            repr.sack = early.blocks();
+        }
+        emit::tcp_bare(cx.out, cx.config, &self.ends, &repr);
     }
 
     /// The end of a batch of frames from the guest: decide about the acknowledgement.
@@ -346,7 +385,7 @@ impl<S> TcpFlow<S> {
         if self.state == State::Connecting {
             refuse(cx.out, cx.config, &self.ends, self.rcv_nxt);
         } else if !self.unresolved() {
-            emit::tcp_bare(cx.out, cx.config, &self.ends, &self.repr(self.nxt, RST | ACK, 0));
+            emit::tcp_bare(cx.out, cx.config, &self.ends, &self.repr(cx.now, self.nxt, RST | ACK, 0));
         }
         Verdict::Abort
     }
@@ -366,16 +405,15 @@ pub fn refuse(out: &mut Outbox, config: &Config, ends: &Ends, ack: u32) {
         seq: 0,
         ack,
         flags: RST | ACK,
-        window: 0,
-        mss: None,
-        window_scale: None,
+        ..TcpRepr::default()
     };
     emit::tcp_bare(out, config, ends, &repr);
 }
 
-/// Answer a segment that belongs to no connection (RFC 9293, section 3.10.7.1).
+/// Answer a segment that belongs to no connection (RFC 9293, section 3.10.7.1). Nobody answers for a group (RFC 1122,
+/// section 4.2.3.10).
 pub fn reset_stray(out: &mut Outbox, config: &Config, ends: &Ends, segment: &Tcp<'_>) {
-    if segment.has(RST) {
+    if segment.has(RST) || ends.our.ip().is_multicast() {
         return;
     }
     if segment.has(ACK) {
@@ -385,9 +423,7 @@ pub fn reset_stray(out: &mut Outbox, config: &Config, ends: &Ends, segment: &Tcp
             seq: segment.ack,
             ack: 0,
             flags: RST,
-            window: 0,
-            mss: None,
-            window_scale: None,
+            ..TcpRepr::default()
         };
         emit::tcp_bare(out, config, ends, &repr);
     } else {

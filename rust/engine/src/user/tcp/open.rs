@@ -1,31 +1,49 @@
 //! Opening a connection, from either side.
 
-use super::flags::{PUMP_WANTED, READABLE};
-use super::{Config, Cx, DEFAULT_MSS, Ends, LEAST_MSS, State, TcpFlow, Verdict, before, policy, reset_stray};
+use super::flags::{PUMP_WANTED, READABLE, SACK, TIMESTAMPS};
+use super::{
+    Config, Cx, DEFAULT_MSS, Ends, LEAST_MSS, Start, State, TcpFlow, Verdict, before, policy, reset_stray,
+};
 use crate::host::Host;
 use crate::time::Time;
 use crate::user::emit;
 use std::io;
-use wirebay_wire::tcp::Tcp;
 use wirebay_wire::tcp::flags::{ACK, RST, SYN};
+use wirebay_wire::tcp::{TIMESTAMPS_LEN, Tcp};
 use wirebay_wire::{DropReason, Mac};
 
 impl<S> TcpFlow<S> {
     /// A guest's SYN; the host socket has begun to connect.
-    pub fn from_guest(socket: S, ends: Ends, syn: &Tcp<'_>, config: &Config, iss: u32, now: Time) -> Self {
-        let mut flow = TcpFlow::new(socket, ends, State::Connecting, iss, now);
+    pub fn from_guest(
+        socket: S,
+        ends: Ends,
+        syn: &Tcp<'_>,
+        config: &Config,
+        start: Start,
+        now: Time,
+    ) -> Self {
+        let mut flow = TcpFlow::new(socket, ends, State::Connecting, start, now);
         flow.rcv_nxt = syn.seq.wrapping_add(1);
-        flow.learn_options(syn, config);
+        flow.learn_options(syn, config, now);
         flow
     }
 
     /// A connection that a forward has accepted on the host.
-    pub fn from_host(socket: S, ends: Ends, iss: u32, now: Time) -> Self {
-        TcpFlow::new(socket, ends, State::SynSent, iss, now)
+    pub fn from_host(socket: S, ends: Ends, start: Start, now: Time) -> Self {
+        TcpFlow::new(socket, ends, State::SynSent, start, now)
     }
 
-    fn learn_options(&mut self, syn: &Tcp<'_>, config: &Config) {
+    fn learn_options(&mut self, syn: &Tcp<'_>, config: &Config, now: Time) {
         self.mss = syn.mss.unwrap_or(DEFAULT_MSS).max(LEAST_MSS).min(config.mss(self.ends.guest.ip()));
+        if let Some(stamps) = syn.timestamps {
+            self.set(TIMESTAMPS);
+            self.stamps.begin(stamps.value, now);
+            // A segment size is without options, and this one is in every segment (RFC 6691).
+            self.mss -= TIMESTAMPS_LEN as u16;
+        }
+        if syn.sack_permitted {
+            self.set(SACK);
+        }
         if let Some(scale) = syn.window_scale {
             (self.guest_scale, self.our_scale) = (scale.min(14), policy::WINDOW_SCALE);
         }
@@ -47,9 +65,10 @@ impl<S> TcpFlow<S> {
     }
 
     pub(super) fn send_syn_ack<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>) {
-        let mut repr = self.repr(self.una, SYN | ACK, u16::MAX);
+        let mut repr = self.repr(cx.now, self.una, SYN | ACK, u16::MAX);
         repr.mss = Some(cx.config.mss(self.ends.guest.ip()));
         repr.window_scale = (self.our_scale > 0).then_some(policy::WINDOW_SCALE);
+        repr.sack_permitted = self.is(SACK);
         emit::tcp_bare(cx.out, cx.config, &self.ends, &repr);
         self.nxt = self.una.wrapping_add(1);
         self.max = self.nxt;
@@ -60,9 +79,11 @@ impl<S> TcpFlow<S> {
         if self.unresolved() {
             return emit::who_has(cx.out, cx.config, self.ends.guest.ip());
         }
-        let mut repr = self.repr(self.una, SYN, u16::MAX);
+        let mut repr = self.repr(cx.now, self.una, SYN, u16::MAX);
         repr.mss = Some(cx.config.mss(self.ends.guest.ip()));
         repr.window_scale = Some(policy::WINDOW_SCALE);
+        repr.sack_permitted = true;
+        repr.timestamps = Some(self.stamps.stamp(cx.now));
         emit::tcp_bare(cx.out, cx.config, &self.ends, &repr);
         self.nxt = self.una.wrapping_add(1);
         self.max = self.nxt;
@@ -93,6 +114,9 @@ impl<S> TcpFlow<S> {
             return self.in_handshake_reset(cx, seg);
         }
         if seg.has(SYN) {
+            if let Some(stamps) = seg.timestamps.filter(|_| seg.seq.wrapping_add(1) == self.rcv_nxt) {
+                self.stamps.heard(stamps.value, cx.now);
+            }
             self.send_syn_ack(cx);
             return Verdict::Keep;
         }
@@ -122,7 +146,7 @@ impl<S> TcpFlow<S> {
             return Verdict::Keep;
         }
         self.rcv_nxt = seg.seq.wrapping_add(1);
-        self.learn_options(seg, cx.config);
+        self.learn_options(seg, cx.config, cx.now);
         self.opened(cx);
         self.acknowledge(cx);
         Verdict::Keep

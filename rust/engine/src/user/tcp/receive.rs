@@ -1,14 +1,11 @@
 //! What the guest acknowledges, and which of its segments count at all. Their payload is `payload.rs`'s.
 
-use super::flags::{BLOCKED, FIN_ACKED, HOST_FIN, PUMP_WANTED, RECOVERING};
+use super::flags::{BLOCKED, FIN_ACKED, HOST_FIN, PUMP_WANTED, TIMESTAMPS};
 use super::{Cx, State, TcpFlow, Verdict, before};
 use crate::host::Host;
 use wirebay_wire::DropReason;
-use wirebay_wire::tcp::Tcp;
 use wirebay_wire::tcp::flags::{ACK, FIN, RST, SYN};
-
-/// Slow start after a timeout is over when this much may be in flight.
-const SLOW_START_END: u32 = 1 << 20;
+use wirebay_wire::tcp::{Tcp, Timestamps};
 
 impl<S> TcpFlow<S> {
     /// A segment of this connection has come from the guest.
@@ -35,11 +32,18 @@ impl<S> TcpFlow<S> {
     }
 
     pub(super) fn in_open<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>, seg: &Tcp<'_>) -> Verdict {
-        self.heard = cx.now;
-        self.probes = 0;
         if seg.has(RST) {
             return self.on_reset(cx, seg);
         }
+        if let Some(stamps) = seg.timestamps
+            && self.is(TIMESTAMPS)
+            && !seg.has(SYN)
+            && self.is_old(cx, seg, stamps)
+        {
+            return Verdict::Keep;
+        }
+        self.heard = cx.now;
+        self.probes = 0;
         if seg.has(SYN) || !seg.has(ACK) || before(self.max, seg.ack) {
             // RFC 5961: tell the guest where we are; if it has really started again it answers with RST.
             cx.drops.count(DropReason::TcpOutOfWindow);
@@ -52,6 +56,22 @@ impl<S> TcpFlow<S> {
         }
         cx.drops.count(DropReason::HostSendFailed);
         self.reset_guest(cx)
+    }
+
+    /// Is the segment one of long ago by its timestamp? One that is not is remembered. Segments without a timestamp are
+    /// taken, as Linux does: nobody between the guest and us would remove it.
+    fn is_old<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>, seg: &Tcp<'_>, stamps: Timestamps) -> bool {
+        if self.stamps.is_old(stamps.value, cx.now) {
+            cx.drops.count(DropReason::TcpOldTimestamp);
+            if !seg.payload.is_empty() || seg.has(FIN) {
+                self.acknowledge(cx);
+            }
+            return true;
+        }
+        if !before(self.acked, seg.seq) {
+            self.stamps.heard(stamps.value, cx.now);
+        }
+        false
     }
 
     fn on_reset<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>, seg: &Tcp<'_>) -> Verdict {
@@ -67,6 +87,7 @@ impl<S> TcpFlow<S> {
 
     fn accept_ack<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>, seg: &Tcp<'_>) {
         let window = u32::from(seg.window) << self.guest_scale;
+        let news = self.heed_sack(seg);
         let same_window = window == self.guest_window;
         // A window counts from the acknowledgement it came with: one that stayed while `una` moves would slide along.
         let newer = seg.ack == self.una && !before(seg.seq, self.window_seq);
@@ -74,8 +95,8 @@ impl<S> TcpFlow<S> {
             (self.guest_window, self.window_seq) = (window, seg.seq);
         }
         if before(self.una, seg.ack) {
-            self.advance(cx, seg.ack);
-        } else if seg.ack == self.una && same_window && seg.payload.is_empty() && !seg.has(FIN) {
+            self.advance(cx, seg);
+        } else if seg.ack == self.una && (news || same_window && seg.payload.is_empty() && !seg.has(FIN)) {
             self.count_duplicate(cx);
         }
         if self.is(BLOCKED) && self.guest_window > 0 {
@@ -87,8 +108,9 @@ impl<S> TcpFlow<S> {
         self.set(PUMP_WANTED);
     }
 
-    /// The guest has everything before `ack`.
-    fn advance<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>, ack: u32) {
+    /// The guest has everything before the acknowledgement of `seg`.
+    fn advance<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>, seg: &Tcp<'_>) {
+        let ack = seg.ack;
         let acked = ack.wrapping_sub(self.una);
         let fin = u32::from(self.is(HOST_FIN) && ack == self.max);
         let data = acked - fin;
@@ -103,38 +125,15 @@ impl<S> TcpFlow<S> {
         if before(self.nxt, ack) {
             self.nxt = ack;
         }
-        self.rtt.acknowledged(ack, cx.now);
+        let timed = self.rtt.acknowledged(ack, cx.now);
+        if !timed && self.is(TIMESTAMPS) {
+            // What was sent more than once gives no sample but by its timestamp.
+            let took = seg.timestamps.and_then(|stamps| self.stamps.took(stamps.echo, cx.now));
+            if let Some(took) = took {
+                self.rtt.sample(took);
+            }
+        }
         self.since = cx.now;
         self.recovery_progress(cx, ack, acked);
-    }
-
-    fn recovery_progress<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>, ack: u32, acked: u32) {
-        self.loss.duplicates = 0;
-        self.loss.retries = 0;
-        if self.loss.cwnd > 0 {
-            let grown = self.loss.cwnd.saturating_add(acked);
-            self.loss.cwnd = if grown > SLOW_START_END { 0 } else { grown };
-        }
-        if !self.is(RECOVERING) {
-            return;
-        }
-        if before(ack, self.loss.recover) {
-            // A partial acknowledgement (RFC 6582): the next hole begins here.
-            self.resend_head(cx);
-        } else {
-            self.clear(RECOVERING);
-        }
-    }
-
-    fn count_duplicate<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>) {
-        if self.in_flight() == 0 || self.is(BLOCKED) {
-            return;
-        }
-        self.loss.duplicates = self.loss.duplicates.saturating_add(1);
-        if self.loss.duplicates == 3 && !self.is(RECOVERING) {
-            self.set(RECOVERING);
-            self.loss.recover = self.max;
-            self.resend_head(cx);
-        }
     }
 }

@@ -26,14 +26,19 @@ impl Rtt {
         self.sample = None;
     }
 
-    /// Everything before `ack` has arrived.
-    pub fn acknowledged(&mut self, ack: u32, now: Time) {
-        let Some((end, at)) = self.sample else { return };
-        if (ack.wrapping_sub(end) as i32) < 0 {
-            return;
+    /// Everything before `ack` has arrived. False if there is nothing that could be measured by that, now or later.
+    pub fn acknowledged(&mut self, ack: u32, now: Time) -> bool {
+        let Some((end, at)) = self.sample else { return false };
+        if (ack.wrapping_sub(end) as i32) >= 0 {
+            self.sample = None;
+            self.sample(now.since(at));
         }
-        self.sample = None;
-        let took = now.since(at).as_micros().min(u128::from(MAX)) as u32;
+        true
+    }
+
+    /// A round trip has taken this long.
+    pub fn sample(&mut self, took: Duration) {
+        let took = took.as_micros().min(u128::from(MAX)) as u32;
         if self.smoothed == 0 {
             (self.smoothed, self.variation) = (took.max(1), took / 2);
         } else {

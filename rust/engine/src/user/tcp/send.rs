@@ -1,15 +1,17 @@
 //! What the host sends: peeked from the host socket's queue, sent to the guest, sent again if it was lost.
 
 use super::flags::{BLOCKED, FIN_ACKED, HOST_FIN, PUMP_WANTED, READ_CLOSED, READABLE};
+use super::recovery::whole_segments;
 use super::{Cx, State, TcpFlow, Verdict, before};
 use crate::host::Host;
 use crate::user::emit;
 use std::io;
-use wirebay_wire::DropReason;
+use wirebay_wire::ip;
 use wirebay_wire::tcp::flags::{ACK, FIN};
+use wirebay_wire::tcp::{HEADER_LEN, TIMESTAMPS_LEN};
 
-/// The payload of the largest super-segment: what fits a packet of 64 KiB beside the headers of either family.
-const LARGEST: u32 = u16::MAX as u32 - 60;
+/// The longest packet of a super-segment, headers included, of either family.
+const LONGEST: usize = u16::MAX as usize;
 
 /// How a call of [`TcpFlow::pump`] ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,6 +31,11 @@ impl<S> TcpFlow<S> {
     /// Send at most one super-segment. `room`: bytes that the way to the guest can take without dropping.
     pub fn pump<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>, room: usize) -> Pumped {
         self.clear(PUMP_WANTED);
+        if self.board.is_some()
+            && let Some(pumped) = self.pump_hole(cx, room)
+        {
+            return pumped;
+        }
         if self.state != State::Open || !self.is(READABLE) || self.is(FIN_ACKED) || self.fin_is_out() {
             return Pumped::Idle;
         }
@@ -36,11 +43,11 @@ impl<S> TcpFlow<S> {
         if space == 0 || (space < u32::from(self.mss) && self.in_flight() > 0) {
             return self.blocked(cx);
         }
-        if room < usize::from(self.mss) + self.ends.l3_len() + 20 {
+        if room < self.frame_len() {
             return Pumped::Stalled;
         }
-        let most = space.min(LARGEST).min(room as u32);
-        let whole = if most > u32::from(self.mss) { most - most % u32::from(self.mss) } else { most };
+        let gap = self.board.as_ref().map_or(u32::MAX, |board| board.gap(self.nxt));
+        let whole = whole_segments(space.min(self.largest()).min(room as u32).min(gap), self.mss.into());
         match self.send_from_queue(cx, self.nxt, whole as usize) {
             Ok(0) => self.send_fin(cx),
             Ok(n) => self.sent(cx, n as u32, whole),
@@ -57,10 +64,23 @@ impl<S> TcpFlow<S> {
         self.is(HOST_FIN) && self.nxt == self.max
     }
 
+    /// The payload of the largest super-segment.
+    pub(super) fn largest(&self) -> u32 {
+        (LONGEST - ip::header_len(self.ends.guest.ip()) - HEADER_LEN - TIMESTAMPS_LEN) as u32
+    }
+
+    /// Bytes of a frame with one full segment.
+    pub(super) fn frame_len(&self) -> usize {
+        self.ends.l3_len() + HEADER_LEN + TIMESTAMPS_LEN + usize::from(self.mss)
+    }
+
     fn space(&self) -> u32 {
-        let limit =
-            if self.loss.cwnd > 0 { self.loss.cwnd.min(self.guest_window) } else { self.guest_window };
-        limit.saturating_sub(self.in_flight())
+        let window = self.guest_window.saturating_sub(self.in_flight());
+        if self.loss.cwnd == 0 {
+            return window;
+        }
+        let has = self.board.as_ref().map_or(0, |board| board.covered_before(self.nxt));
+        window.min(self.loss.cwnd.saturating_sub(self.in_flight() - has))
     }
 
     /// The guest's window is shut. If nothing is in flight no acknowledgement will come: probe by timer.
@@ -74,14 +94,14 @@ impl<S> TcpFlow<S> {
     }
 
     /// Peek up to `len` bytes at sequence number `seq` and send them.
-    fn send_from_queue<H: Host<Tcp = S>>(
+    pub(super) fn send_from_queue<H: Host<Tcp = S>>(
         &mut self,
         cx: &mut Cx<'_, H>,
         seq: u32,
         len: usize,
     ) -> io::Result<usize> {
         let window = self.promise(cx);
-        let repr = self.repr(seq, ACK, window);
+        let repr = self.repr(cx.now, seq, ACK, window);
         let (socket, host) = (&mut self.socket, &mut *cx.host);
         let offset = seq.wrapping_sub(self.una) as usize;
         emit::tcp_with(cx.out, cx.config, &self.ends, &repr, len, self.mss, |buf| {
@@ -98,6 +118,8 @@ impl<S> TcpFlow<S> {
         if before(self.max, self.nxt) {
             self.max = self.nxt;
             self.rtt.sent(self.nxt, cx.now);
+        } else if let Some(board) = &mut self.board {
+            board.resent_to(self.nxt);
         }
         if len == asked || self.is(READ_CLOSED) || before(self.nxt, self.max) {
             return Pumped::More;
@@ -112,46 +134,11 @@ impl<S> TcpFlow<S> {
             self.since = cx.now;
         }
         let window = self.promise(cx);
-        emit::tcp_bare(cx.out, cx.config, &self.ends, &self.repr(self.nxt, FIN | ACK, window));
+        emit::tcp_bare(cx.out, cx.config, &self.ends, &self.repr(cx.now, self.nxt, FIN | ACK, window));
         self.set(HOST_FIN);
         self.nxt = self.nxt.wrapping_add(1);
         self.max = self.nxt;
         Pumped::Idle
-    }
-
-    /// Bytes sent and not acknowledged, without the FIN after them.
-    fn data_in_flight(&self) -> u32 {
-        self.max.wrapping_sub(self.una).saturating_sub(u32::from(self.is(HOST_FIN)))
-    }
-
-    /// Send the first segment in flight again.
-    pub(super) fn resend_head<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>) {
-        self.rtt.ambiguous();
-        let in_flight = self.data_in_flight();
-        if in_flight == 0 {
-            if self.is(HOST_FIN) {
-                let window = self.promise(cx);
-                emit::tcp_bare(cx.out, cx.config, &self.ends, &self.repr(self.una, FIN | ACK, window));
-            }
-            return;
-        }
-        let len = in_flight.min(u32::from(self.mss)) as usize;
-        if self.send_from_queue(cx, self.una, len).is_err() {
-            // The socket has failed; its error event ends the flow.
-            cx.drops.count(DropReason::HostSendFailed);
-        }
-    }
-
-    /// Nothing has been acknowledged for too long: start again at `una`, slowly.
-    pub(super) fn go_back<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>) {
-        self.loss.cwnd = u32::from(self.mss);
-        self.clear(super::flags::RECOVERING);
-        self.rtt.ambiguous();
-        self.resend_head(cx);
-        let data = self.data_in_flight();
-        self.nxt = if data > 0 { self.una.wrapping_add(data.min(u32::from(self.mss))) } else { self.max };
-        self.since = cx.now;
-        self.set(READABLE);
     }
 
     /// The guest's window is shut: one byte beyond it must be answered with the window as it is now.

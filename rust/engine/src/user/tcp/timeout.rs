@@ -105,7 +105,7 @@ impl<S> TcpFlow<S> {
         self.probes += 1;
         self.since = cx.now;
         let window = self.promise(cx);
-        let probe = self.repr(self.nxt.wrapping_sub(1), ACK, window);
+        let probe = self.repr(cx.now, self.nxt.wrapping_sub(1), ACK, window);
         emit::tcp_bare(cx.out, cx.config, &self.ends, &probe);
         Verdict::Keep
     }
