@@ -140,6 +140,12 @@ class Network:
         port = port_class(netdev)(self, netdev, **extra)
         return await self._open(port)
 
+    async def adopt(self, port: Port) -> Port:
+        """Add a port that another port has made for itself. Raises as `add` does."""
+        if port.id in self._ports:
+            raise OptionError(f"Duplicate ID '{port.id}' for netdev")
+        return await self._open(port)
+
     async def _open(self, port: Port) -> Port:
         # Known before it is open: no second port can take the id meanwhile, and no event is lost.
         self._ports[port.id] = port
@@ -197,6 +203,8 @@ class Network:
             ports |= reply.get("ports", {})
         for name, counters in ports.items():
             if port := self._ports.get(name):  # else it was closed meanwhile
+                if "kind" in counters:
+                    counters["kind"] = port.kind  # several kinds are one to the worker
                 counters["drops"] = {**counters.get("drops", {}), **port.service_drops()}
         return {"ports": ports}
 
@@ -258,6 +266,7 @@ class Hub:
         refuse_if_plugged(port)
         await self.network.worker.call("join", hub=self.name, port=port.id)
         port.hub = self
+        await port.moved()
 
     async def leave(self, port: Port) -> None:
         """Unplug `port`. Raises OptionError when it is not on this hub."""
@@ -265,6 +274,7 @@ class Hub:
             raise OptionError(f"port '{port.id}' is not on hub '{self.name}'")
         await self.network.worker.call("leave", port=port.id)
         port.hub = None
+        await port.moved()
 
     async def close(self) -> None:
         """Remove the hub; its ports stay, unplugged."""

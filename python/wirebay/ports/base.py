@@ -84,6 +84,9 @@ class Port:
     def on_event(self, event: dict[str, Any]) -> None:
         """An event of the worker about this port, other than its failure."""
 
+    async def moved(self) -> None:
+        """The port was plugged in or unplugged; for those who have others follow."""
+
     def service_drops(self) -> Mapping[str, int]:
         """What the port's services in Python dropped, by reason; the worker counts its own."""
         return {}
