@@ -207,6 +207,10 @@ WITH_FD = "ifname=, script=, downscript=, vnet_hdr= are invalid with fd=/fds=/he
         ("helper=/x,fd=8", "queues=, helper=, fds= and fd= are mutual exclusive"),
         ("helper=/x,ifname=tap7", WITH_FD),
         ("helper=/x,netns=/y", "netns= is invalid with helper="),
+        (
+            "script=/x,netns=/y",
+            "script= and downscript= are invalid with netns=: scripts run in this namespace",
+        ),
         ("sndbuf=x", "Parameter 'sndbuf' expects a size value"),
         ("br=0123456789abcdef", "Parameter 'br' cannot exceed 15 bytes, '0123456789abcdef' does"),
         *((option, f"option '{option.partition('=')[0]}' of the tap network: {VHOST}") for option in VHOSTS),

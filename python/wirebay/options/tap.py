@@ -12,6 +12,7 @@ from wirebay.options.reader import Reader
 MAX_IFNAME = 15  # IFNAMSIZ - 1
 MAX_SNDBUF = (1 << 31) - 1
 DEFAULT_BRIDGE = "br0"
+SCRIPTS = ("script", "downscript")
 
 # The options of vhost-net, by the way QEMU reads them.
 VHOST_SWITCHES = ("vhost", "vhostforce")
@@ -113,9 +114,11 @@ def _check_exclusions(
     if queues is not None and queues > 1:
         raise _too_many_queues(f"queues={queues}")
     brought = source.fd is not None or source.helper is not None
-    ours = [texts[name] is not None for name in ("ifname", "script", "downscript")]
+    ours = [texts[name] is not None for name in ("ifname", *SCRIPTS)]
     if brought and (vnet_hdr is not None or any(ours)):
         raise OptionError("ifname=, script=, downscript=, vnet_hdr= are invalid with fd=/fds=/helper=")
+    if texts["netns"] is not None and any(texts[name] not in (None, "", "no") for name in SCRIPTS):
+        raise OptionError("script= and downscript= are invalid with netns=: scripts run in this namespace")
     if brought and texts["netns"] is not None:
         raise OptionError(f"netns= is invalid with {'fd=' if fd is not None else 'helper='}")
 
