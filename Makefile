@@ -51,6 +51,7 @@ test-rust: cargo Cargo.lock
 test-slow: $(CORE) guests
 	@tools/need.sh ip=iproute2 ping=iputils-ping unshare=util-linux nsenter=util-linux \
 	    traceroute=traceroute tracepath=iputils-tracepath
+	@tools/need.sh dig=bind9-dnsutils tftp=tftp-hpa smbd=samba smbclient=smbclient
 	$(BIN)/pytest tests/wire tests/oracles tests/docs tests/guests
 
 docs: $(CORE)

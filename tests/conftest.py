@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 
+from hypothesis import settings
+
 # A run in the background of a shell script ignores SIGINT, one under nohup SIGHUP, and so would every program
 # that a test starts. Handlers are not inherited: such programs get the default, and this run outlives its
 # terminal all the same.
@@ -11,3 +13,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda number, frame: None)
+
+# How long an example takes says something about the machine, not about the code.
+settings.register_profile("project", deadline=None)
+settings.load_profile("project")

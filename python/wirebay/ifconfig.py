@@ -1,7 +1,7 @@
 """Configuring an interface of the current network namespace, by the ioctls of netdevice(7) and route(7).
 
-Seven requests are all that an IPv4 guest needs; netlink would say the same in more words, and a library for
-it would cost more start-up time than the whole command may take.
+Seven requests are all that an IPv4 guest needs, and three messages of netlink are what those cannot say. A
+library for netlink would cost more start-up time than the whole command may take.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import os
 import socket
 import struct
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import Self
 
 from wirebay.errors import HostError, OptionError
 
-__all__ = ["GuestConfig", "configure_guest", "configure_interface", "raise_loopback"]
+__all__ = ["GuestConfig", "configure_guest", "configure_interface", "configure_ipv6", "raise_loopback"]
 
 # linux/sockios.h, linux/if.h, linux/route.h
 SIOCADDRT = 0x890B
@@ -26,10 +26,12 @@ SIOCSIFADDR, SIOCSIFNETMASK = 0x8916, 0x891C
 SIOCSIFMTU = 0x8922
 IFF_UP = 0x1
 RTF_UP, RTF_GATEWAY = 0x1, 0x2
-# linux/netlink.h, linux/rtnetlink.h, linux/if_link.h
-RTM_NEWLINK = 16
-NLM_F_REQUEST, NLM_F_ACK = 0x1, 0x4
-IFLA_TXQLEN = 13
+# linux/netlink.h, linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h
+RTM_NEWLINK, RTM_NEWADDR, RTM_NEWROUTE = 16, 20, 24
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_CREATE = 0x1, 0x4, 0x400
+IFLA_TXQLEN, IFA_ADDRESS, RTA_OIF, RTA_GATEWAY = 13, 1, 4, 5
+IFA_F_NODAD = 0x2
+RT_TABLE_MAIN, RTPROT_STATIC, RTN_UNICAST = 254, 4, 1
 
 # The kernel's queue towards us. At the default of 1000 a sender that is faster than we are loses frames
 # when we are away for a few milliseconds, and TCP takes that for a congested path.
@@ -42,8 +44,9 @@ _IFREQ_FLAGS = struct.Struct("16sH22x")
 _IFREQ_ADDRESS = struct.Struct("16s16s8x")
 # struct rtentry: pad, destination, gateway, netmask, flags, and twelve fields we leave at zero
 _RTENTRY = struct.Struct("@L16s16s16sHhLPhPLLH0L")
-# nlmsghdr, ifinfomsg, one attribute with a number; and nlmsghdr, nlmsgerr of the answer
-_SET_LINK = struct.Struct("=IHHII BxHiII HHI")
+# nlmsghdr and the head of an attribute; ifinfomsg, ifaddrmsg, rtmsg; nlmsghdr and nlmsgerr of an answer
+_HEADER, _ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=HH")
+_LINK, _ADDRESS, _ROUTE = struct.Struct("=BxHiII"), struct.Struct("=BBBBI"), struct.Struct("=BBBBBBBBI")
 _ANSWER = struct.Struct("=IHHII i")
 
 
@@ -52,7 +55,7 @@ class GuestConfig:
     """What a guest that is a namespace gets instead of a DHCP lease.
 
     `address` carries the netmask, `gateway` is where its default route leads, `dns` its name server; `mtu`
-    is in bytes.
+    is in bytes. `address6` and `gateway6` are the same for IPv6, where the network has it.
     """
 
     address: IPv4Interface
@@ -60,6 +63,8 @@ class GuestConfig:
     dns: IPv4Address
     mtu: int = 1500
     ifname: str = "tap0"
+    address6: IPv6Interface | None = None
+    gateway6: IPv6Address | None = None
 
 
 def configure_guest(guest: GuestConfig) -> None:
@@ -69,6 +74,8 @@ def configure_guest(guest: GuestConfig) -> None:
     """
     raise_loopback()
     configure_interface(guest.ifname, guest.address, guest.gateway, guest.mtu)
+    if guest.address6 and guest.gateway6:
+        configure_ipv6(guest.ifname, guest.address6, guest.gateway6)
 
 
 def raise_loopback() -> None:
@@ -89,6 +96,31 @@ def configure_interface(ifname: str, address: IPv4Interface, gateway: IPv4Addres
         interface.set_address(address)
         interface.up()
         interface.add_default_route(gateway)
+
+
+def configure_ipv6(ifname: str, address: IPv6Interface, gateway: IPv6Address) -> None:
+    """Give `ifname` an IPv6 address that may be used at once, and a default route.
+
+    The kernel makes itself an address from the router's advertisements too, but needs seconds for it: it asks
+    first whether anybody has the address. A kernel without IPv6, or with IPv6 switched off, is left so.
+    """
+    index = socket.if_nametoindex(ifname)
+    own = _ADDRESS.pack(socket.AF_INET6, address.network.prefixlen, IFA_F_NODAD, 0, index)
+    route = _ROUTE.pack(socket.AF_INET6, 0, 0, 0, RT_TABLE_MAIN, RTPROT_STATIC, 0, RTN_UNICAST, 0)
+    over = (RTA_GATEWAY, gateway.packed), (RTA_OIF, struct.pack("=I", index))
+    if not _tell_kernel(RTM_NEWADDR, own, (IFA_ADDRESS, address.packed)):
+        _tell_kernel(RTM_NEWROUTE, route, *over)
+
+
+def _tell_kernel(kind: int, body: bytes, *attributes: tuple[int, bytes]) -> int:
+    """Send one request over netlink; returns the error number, 0 when it was carried out."""
+    for number, value in attributes:
+        body += _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), number) + value
+    flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
+        netlink.send(_HEADER.pack(_HEADER.size + len(body), kind, flags, 0, 0) + body)
+        code: int = -_ANSWER.unpack_from(netlink.recv(4096))[-1]
+    return code
 
 
 class _Control:
@@ -115,11 +147,8 @@ class _Control:
 
     def set_queue_length(self, frames: int) -> None:
         """In frames, as `ip link set txqueuelen`; by netlink, see above."""
-        size, index = _SET_LINK.size, socket.if_nametoindex(self._ifname)
-        header = (size, RTM_NEWLINK, NLM_F_REQUEST | NLM_F_ACK, 0, 0)
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
-            netlink.send(_SET_LINK.pack(*header, socket.AF_UNSPEC, 0, index, 0, 0, 8, IFLA_TXQLEN, frames))
-            code = -_ANSWER.unpack_from(netlink.recv(4096))[-1]
+        link = _LINK.pack(socket.AF_UNSPEC, 0, socket.if_nametoindex(self._ifname), 0, 0)
+        code = _tell_kernel(RTM_NEWLINK, link, (IFLA_TXQLEN, struct.pack("=I", frames)))
         if code:
             raise self._refused("the queue length", OSError(code, os.strerror(code)))
 

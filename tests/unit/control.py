@@ -52,9 +52,9 @@ class Desk:
         answer: str = await self.ask("human-monitor-command", command_line=line)
         return answer
 
-    async def user(self, name: str = "u0", *hostfwd: str) -> UserPort:
+    async def user(self, name: str = "u0", **options: object) -> UserPort:
         """A user network."""
-        port = await self.network.add("user", id=name, hostfwd=list(hostfwd))
+        port = await self.network.add("user", id=name, **options)
         assert isinstance(port, UserPort)
         return port
 

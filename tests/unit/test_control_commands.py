@@ -196,6 +196,35 @@ async def test_a_forward_is_added_listed_and_removed() -> None:
         assert client.fake.sent("forward_remove")[0]["port"] == "u0"
 
 
+async def test_a_forward_from_guests_is_added_listed_and_removed() -> None:
+    async with desk() as client:
+        await client.user(hostfwd=["tcp:127.0.0.1:0-:22"])
+        rule = "tcp:10.0.2.100:7-cmd:cat"
+        opened = await client.ask("wirebay-forward-add", rule=rule, type="guestfwd")
+        assert opened == {
+            "netdev-id": "u0",
+            "type": "guestfwd",
+            "protocol": "tcp",
+            "server": "10.0.2.100",
+            "server-port": 7,
+            "target": "cmd:cat",
+            "rule": rule,
+        }
+        listed = await client.ask("wirebay-query-forwards")
+        assert [forward["type"] for forward in listed] == ["hostfwd", "guestfwd"]
+        assert listed[1] == opened
+        await client.ask("wirebay-forward-remove", rule="tcp:10.0.2.100:7", type="guestfwd")
+        assert len(await client.ask("wirebay-query-forwards")) == 1
+
+
+@pytest.mark.parametrize("command", ["wirebay-forward-add", "wirebay-forward-remove"])
+async def test_a_kind_of_forward_there_is_not_is_refused(command: str) -> None:
+    async with desk() as client:
+        await client.user()
+        refusal = await client.refused(command, rule="tcp::1-:1", type="x")
+        assert refusal == "Parameter 'type' does not accept value 'x'"
+
+
 async def test_which_user_network_must_be_clear(tmp_path: Path) -> None:
     async with desk() as client:
         rule = {"rule": "tcp:127.0.0.1:0-:22"}

@@ -120,7 +120,7 @@ async def test_forwards_are_listed_added_and_removed(shell: Shell) -> None:
     said = await shell.run("forwards", "add", "tcp:127.0.0.1:0-:22")
     source, target = said.strip().split(" to ")
     assert target == "10.0.2.15:22"
-    assert (await shell.run("forwards")).splitlines()[1].split() == ["u0", source, target]
+    assert (await shell.run("forwards")).splitlines()[1].split() == ["u0", "hostfwd", source, target]
     socket.create_connection(("127.0.0.1", int(source.rpartition(":")[2]))).close()
     assert await shell.json("forwards", "--port", "u0") == await shell.desk.ask("wirebay-query-forwards")
     assert await shell.json("forwards", "--port", "zz") == []
@@ -130,6 +130,21 @@ async def test_forwards_are_listed_added_and_removed(shell: Shell) -> None:
     opened = await shell.json("forwards", "add", "udp:127.0.0.1:0-:53")
     assert isinstance(opened, dict)
     assert opened["protocol"] == "udp"
+
+
+@pytest.mark.anyio
+async def test_forwards_from_guests_have_their_own_rules(shell: Shell) -> None:
+    await shell.desk.user()
+    rule = "udp:[fec0::7]:7-udp:127.0.0.1:7"
+    said = await shell.run("forwards", "add", "--guestfwd", rule)
+    assert said == "udp:[fec0::7]:7 to udp:127.0.0.1:7\n"
+    assert await shell.run("forwards") == (
+        "PORT  TYPE      FROM             TO\nu0    guestfwd  udp:[fec0::7]:7  udp:127.0.0.1:7\n"
+    )
+    await shell.run("forwards", "remove", "--guestfwd", "udp:[fec0::7]:7")
+    assert await shell.json("forwards") == []
+    refusal = await shell.run("forwards", "add", "--guestfwd", "bad", status=1)
+    assert refusal == "wirebay: Invalid guest forwarding rule 'bad'\n"
 
 
 @pytest.mark.parametrize(
@@ -237,6 +252,10 @@ async def test_monitor_prints_events_until_the_other_side_ends(
         (["--socket"], "wirebay ctl: argument --socket: expected one argument"),
         (["status", "--colour"], "wirebay ctl status: unrecognized arguments: --colour"),
         (["forwards", "add"], "wirebay ctl forwards: there is no RULE to add"),
+        (
+            ["forwards", "--guestfwd"],
+            "wirebay ctl forwards: --guestfwd says what to add or remove; all are l",
+        ),
         (["forwards", "add", "tcp:bad"], "wirebay: Invalid host forwarding rule 'tcp:bad' (Missing : sep"),
         (["ping"], "wirebay ctl ping: the following arguments are required: ID"),
         (["ping", "u0", "-c", "0"], "wirebay ctl ping: -c expects a count of 1 or more"),

@@ -39,7 +39,7 @@ addresses = st.ip_addresses()
 
 
 def ask(name: str | dns.name.Name = "example.org.", rdtype: str = "A", edns: int | None = None) -> bytes:
-    message = dns.message.make_query(name, rdtype, use_edns=False)
+    message = dns.message.make_query(name, rdtype, use_edns=False, id=7)
     if edns is not None:
         message.use_edns(0, payload=edns)
     return message.to_wire()
@@ -104,6 +104,7 @@ def test_any_bytes_are_a_query_or_an_error_with_no_more_than_came(data: bytes) -
         (b"\0\7\1\0\0\1\0\0\0\0\0\0\xc0\x0c\0\1\0\1", "format", 1),
         (ask(rdtype="AXFR"), "transfer", 4),
     ],
+    ids=["empty", "cut", "answer", "opcode", "questions", "tail", "counts", "pointer", "transfer"],
 )
 def test_what_is_no_query_is_refused_with_a_reason(data: bytes, reason: str, rcode: int | None) -> None:
     with pytest.raises(DnsError) as error:
@@ -145,6 +146,7 @@ def test_an_answer_belongs_to_its_query_in_any_case_of_letters() -> None:
         with_id(answer_to(query()), 7)[:20],
         b"\0\7\x81\x80" + bytes(8),
     ],
+    ids=["empty", "id", "query", "name", "type", "cut", "no question"],
 )
 def test_other_answers_do_not_belong(answer: bytes) -> None:
     assert not belongs(answer, query(), 7)

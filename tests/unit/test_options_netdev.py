@@ -50,7 +50,7 @@ IDENTIFIER = "Parameter 'id' expects an identifier (a letter, then letters, digi
         ("none,id=n", "Parameter 'type' does not accept value 'none'"),
         ("user,,id=n", "Parameter 'id' is missing"),
         ('{"type":[],"id":"n"}', "Invalid parameter type for 'type', expected: string"),
-        ("vhost-user,id=n", "network type 'vhost-user' is not served by this version of wirebay"),
+        ("none=,id=n", "Parameter 'type' is missing"),
     ],
 )
 def test_a_wrong_id_or_type_is_refused(text: str, sentence: str) -> None:

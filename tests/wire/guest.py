@@ -15,6 +15,7 @@ from tests.wire.packets import (
     FIN,
     IPV4,
     PSH,
+    RST,
     SYN,
     TCP,
     UDP,
@@ -137,6 +138,18 @@ class Guest:
         await connection.send_flags(SYN | ACK)
         return connection
 
+    async def connect(self, address: str, port: int) -> Connection:
+        """A connection to a server. Raises ConnectionRefusedError for a reset."""
+        here = (self.address, 4000)
+        syn = Segment(here, (address, port), 999, 0, SYN)
+        await self.send(ethernet(self.gateway_mac, self.mac, IPV4, syn.pack()))
+        answer = await self._segment(lambda segment: segment.source == (address, port))
+        if answer.flags & RST:
+            raise ConnectionRefusedError
+        connection = Connection(self, answer)
+        await connection.send_flags(ACK)
+        return connection
+
     async def _segment(self, wanted: Callable[[Segment], bool]) -> Segment:
         while True:
             packet = await self.packet(lambda packet: packet.protocol == TCP)
@@ -145,7 +158,10 @@ class Guest:
 
 
 class Connection:
-    """The guest's side of a TCP connection that came in: no retransmission, no window, in order only."""
+    """The guest's side of a TCP connection whose peer has sent its SYN.
+
+    No retransmission, no window, in order only.
+    """
 
     def __init__(self, guest: Guest, syn: Segment) -> None:
         self.guest = guest

@@ -72,6 +72,25 @@ async def test_a_forward_is_added_used_and_removed_while_the_network_runs(
     writer.close()
 
 
+async def test_a_server_in_the_guests_network_comes_and_goes_while_it_runs(
+    guest: Guest, qmp: QMPClient
+) -> None:
+    place = {"rule": "udp:10.0.2.100:7", "type": "guestfwd"}
+    loop = asyncio.get_running_loop()
+    with socket.socket(type=socket.SOCK_DGRAM) as server:
+        server.setblocking(False)
+        server.bind(("127.0.0.1", 0))
+        number = server.getsockname()[1]
+        await ask(qmp, "wirebay-forward-add", **{**place, "rule": f"{place['rule']}-udp:127.0.0.1:{number}"})
+        await guest.send_udp((GUEST, 4000), ("10.0.2.100", 7), b"question")
+        question, client = await asyncio.wait_for(loop.sock_recvfrom(server, 100), PATIENCE)
+        await loop.sock_sendto(server, b"answer", client)
+        assert question == b"question"
+        assert await guest.datagram(4000) == (("10.0.2.100", 7), b"answer")
+        await ask(qmp, "wirebay-forward-remove", **place)
+        assert await ask(qmp, "wirebay-query-forwards") == []
+
+
 async def test_a_guest_joins_a_running_network_and_leaves_it(
     guest: Guest, qmp: QMPClient, tmp_path: Path
 ) -> None:

@@ -63,7 +63,7 @@ def parse(argv: list[str]) -> tuple[Verb, argparse.Namespace]:
     inner = Parser(f"ctl {verb.name}", usage=verb.usage, description=f"{verb.purpose}.")
     add_socket_option(inner, own.socket)
     verb.add_arguments(inner)
-    arguments = inner.parse_args(words)
+    arguments = inner.parse_intermixed_args(words)  # options may stand between the words
     verb.check(inner, arguments)
     return verb, arguments
 

@@ -89,10 +89,10 @@ def tally(counts: Mapping[str, int] | None) -> str | None:
 def forwards(client: Client, arguments: argparse.Namespace) -> int:
     """List the forwards, open one or close one."""
     if arguments.action == "remove":
-        client.execute("wirebay-forward-remove", rule=arguments.rule, netdev_id=arguments.port)
+        client.execute("wirebay-forward-remove", **forward_arguments(arguments))
         return 0
     if arguments.action == "add":
-        opened = client.execute("wirebay-forward-add", rule=arguments.rule, netdev_id=arguments.port)
+        opened = client.execute("wirebay-forward-add", **forward_arguments(arguments))
         if arguments.json:
             print_json(opened)
         else:
@@ -104,13 +104,23 @@ def forwards(client: Client, arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(found)
         return 0
-    print_columns(("PORT", "FROM", "TO"), [(forward["netdev-id"], *ends(forward)) for forward in found])
+    rows = [(forward["netdev-id"], forward["type"], *ends(forward)) for forward in found]
+    print_columns(("PORT", "TYPE", "FROM", "TO"), rows)
     return 0
+
+
+def forward_arguments(arguments: argparse.Namespace) -> dict[str, str | None]:
+    """The arguments of the command that changes a forward."""
+    kind = "guestfwd" if arguments.guestfwd else None
+    return {"rule": arguments.rule, "netdev_id": arguments.port, "type": kind}
 
 
 def ends(forward: Mapping[str, Any]) -> tuple[str, str]:
     """Both ends of a forward, the first as `forwards remove` takes it."""
-    protocol, host, ports = forward["protocol"], forward["host"], forward["ports"]
+    protocol = forward["protocol"]
+    if forward["type"] == "guestfwd":
+        return f"{protocol}:{bracketed(forward['server'])}:{forward['server-port']}", forward["target"]
+    host, ports = forward["host"], forward["ports"]
     if protocol == "unix":
         source = f"unix:{host}"
     else:
@@ -138,6 +148,7 @@ def add_forwards_arguments(parser: Parser) -> None:
         metavar="RULE",
         help="as hostfwd= takes it, e.g. tcp:127.0.0.1:8080-:80; to remove, tcp:127.0.0.1:8080 is enough",
     )
+    parser.add_argument("--guestfwd", action="store_true", help="RULE is one of guestfwd=")
     parser.add_argument("--port", metavar="ID", help="the user network; needed where there are several")
     add_json_option(parser)
 
@@ -146,7 +157,9 @@ def check_forwards(parser: Parser, arguments: argparse.Namespace) -> None:
     """Leave where the rule is missing; raises OptionError where it cannot be one."""
     if arguments.action is not None and arguments.rule is None:
         parser.error(f"there is no RULE to {arguments.action}")
-    if arguments.action == "add":
+    if arguments.guestfwd and arguments.action is None:
+        parser.error("--guestfwd says what to add or remove; all are listed")
+    if arguments.action == "add" and not arguments.guestfwd:
         from wirebay.options.hostfwd import parse_hostfwd
 
         parse_hostfwd(arguments.rule)
@@ -164,8 +177,8 @@ LEASES = Verb("leases", "[--json]", "who has which address from DHCP", leases, a
 STATS = Verb("stats", "[ID] [--json]", "the counters of every port, or of one", stats, add_stats_arguments)
 FORWARDS = Verb(
     "forwards",
-    "[add RULE | remove RULE] [--port ID] [--json]",
-    "list the forwards from the host to guests, open one, close one",
+    "[add RULE | remove RULE] [--guestfwd] [--port ID] [--json]",
+    "list the forwards between host and guests, open one, close one",
     forwards,
     add_forwards_arguments,
     check_forwards,

@@ -10,7 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Interface, IPv6Interface
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from wirebay.network import Network
     from wirebay.tun import Tap
 
+#: The host part of the interface's IPv6 address, which looks like 10.0.2.15 (`POOL_START` of DHCPv6).
+FIRST_GUEST6 = 0x15
 #: How long the last bytes of a command that has ended may take, seconds.
 DRAIN_SECONDS = 2.0
 
@@ -147,7 +149,17 @@ def guest_config(options: UserOptions, ifname: str) -> GuestConfig:
     plan = options.ipv4
     assert plan, "no option of this command switches IPv4 off"
     address = IPv4Interface((plan.dhcpstart, plan.net.prefixlen))
-    return GuestConfig(address=address, gateway=plan.host, dns=plan.dns, mtu=options.mtu, ifname=ifname)
+    six = options.ipv6
+    address6 = IPv6Interface((six.net.network_address + FIRST_GUEST6, six.net.prefixlen)) if six else None
+    return GuestConfig(
+        address=address,
+        gateway=plan.host,
+        dns=plan.dns,
+        mtu=options.mtu,
+        ifname=ifname,
+        address6=address6,
+        gateway6=six.host if six else None,
+    )
 
 
 async def drained(network: Network) -> None:

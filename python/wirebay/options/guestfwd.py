@@ -50,7 +50,7 @@ def parse_guestfwd(
     """
     try:
         proto, server, port, device = _part(rule)
-        server = _default_server(ipv4) if server == ANY_ADDRESS else server
+        server = default_server(ipv4) if server == ANY_ADDRESS else server
         target = _target(proto, port, device)
     except BadRuleError:
         raise OptionError(f"Invalid guest forwarding rule '{rule}'") from None
@@ -78,7 +78,8 @@ def _part(rule: str) -> tuple[Literal["tcp", "udp"], Address, int, str]:
     return _PROTOCOLS[name], server, _port(port_text), device
 
 
-def _default_server(ipv4: Plan4 | None) -> Address:
+def default_server(ipv4: Plan4 | None) -> Address:
+    """The address of a rule that names none. Raises BadRuleError in a network without IPv4."""
     if ipv4 is None:
         raise BadRuleError
     return IPv4Address(int(ipv4.net.network_address) | 0x0204 & int(ipv4.net.hostmask))

@@ -161,6 +161,20 @@ class StdioOptions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class VhostUserOptions:
+    """`vhost-user`: a guest's rings in shared memory, over the unix socket `path`.
+
+    Without `offloads` the guest gets plain frames only. `reconnect_ms` 0 means never.
+    """
+
+    id: str
+    path: str
+    server: bool = True
+    offloads: bool = True
+    reconnect_ms: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TapOptions:
     """`tap`. `netns` is ours: the path of the network namespace to open the TAP in, such as /proc/PID/ns/net.
 

@@ -28,6 +28,7 @@ from wirebay.options.types import (
 )
 from wirebay.options.user import read_user
 from wirebay.options.vde import read_vde
+from wirebay.options.vhost_user import read_vhost_user
 from wirebay.options.vxlan import read_vxlan
 
 __all__ = [
@@ -49,7 +50,7 @@ __all__ = [
 KEYVAL_TYPES = frozenset({"stream", "dgram"})
 
 # Types of QEMU 11.1 that may come later; everything else is a misspelling.
-NOT_SERVED = frozenset({"vhost-user", "passt"})
+NOT_SERVED = frozenset({"passt"})
 
 
 def parse_netdev(text: str) -> Netdev:
@@ -113,4 +114,5 @@ _READERS: dict[str, Callable[[str, Reader], Netdev]] = {
     "vde": read_vde,
     "vfkit": read_vfkit,
     "vxlan": read_vxlan,
+    "vhost-user": read_vhost_user,
 }

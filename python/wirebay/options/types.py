@@ -23,6 +23,7 @@ from wirebay.options.link_types import (
     UnixAddr,
     VdeOptions,
     VfkitOptions,
+    VhostUserOptions,
     VxlanOptions,
 )
 
@@ -52,6 +53,7 @@ __all__ = [
     "UserOptions",
     "VdeOptions",
     "VfkitOptions",
+    "VhostUserOptions",
     "VxlanOptions",
 ]
 
@@ -83,7 +85,7 @@ class HostForward:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CommandTarget:
-    """A command of the shell, run once for each connection with the connection as its input and output."""
+    """A command, in words as a shell splits them; run for each connection, which is its input and output."""
 
     command: str
 
@@ -198,5 +200,6 @@ Netdev = (
     | UserOptions
     | VdeOptions
     | VfkitOptions
+    | VhostUserOptions
     | VxlanOptions
 )

@@ -30,6 +30,7 @@ PORT_CLASSES = {
     "UserOptions": "wirebay.ports.user:UserPort",
     "VdeOptions": "wirebay.ports.vde:make_port",
     "VfkitOptions": "wirebay.ports.framed:VfkitPort",
+    "VhostUserOptions": "wirebay.ports.vhost_user:VhostUserPort",
     "VxlanOptions": "wirebay.ports.vxlan:VxlanPort",
 }
 

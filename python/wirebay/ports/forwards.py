@@ -203,16 +203,17 @@ def endpoint_text(forward: HostForward) -> str:
         return f"unix:{forward.host_addr}"
     interface = f"%{forward.interface}" if forward.interface else ""
     ports = _ports_text(forward.host_port, forward.ports)
-    return f"{forward.proto}:{_bracketed(forward.host_addr)}{interface}:{ports}"
+    return f"{forward.proto}:{bracketed(forward.host_addr)}{interface}:{ports}"
 
 
 def describe_forward(forward: HostForward) -> str:
     """One forward for people."""
-    guest = "" if forward.guest_addr is None else _bracketed(forward.guest_addr)
+    guest = "" if forward.guest_addr is None else bracketed(forward.guest_addr)
     return f"{endpoint_text(forward)} to {guest}:{_ports_text(forward.guest_port, forward.ports)}"
 
 
-def _bracketed(addr: Address | str) -> str:
+def bracketed(addr: Address | str) -> str:
+    """An address as it stands before a port."""
     return f"[{addr}]" if isinstance(addr, IPv6Address) else str(addr)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wirebay.options.link_types import FdAddr, InetAddr, StreamOptions
 from wirebay.ports.peers import PeerPort, Peers, accept_patiently
@@ -26,6 +26,8 @@ class StreamPeer(PeerPort):
     """One peer of a server that takes several."""
 
     kind = "stream"
+    # The worker's commands for a new port and for its peer.
+    _commands = ("stream_add", "stream_attach")
 
     def __init__(self, network: Network, options: StreamOptions) -> None:
         super().__init__(network, options, options.addr)
@@ -37,11 +39,15 @@ class StreamPeer(PeerPort):
 
     async def open(self) -> None:
         """Make the port; the peer is attached next."""
-        await self._add_to_worker("stream_add")
+        await self._add_to_worker(self._commands[0], **self._members())
+
+    def _members(self) -> dict[str, Any]:
+        """What the worker is told of the port beside its name."""
+        return {}
 
     async def _hand_over(self, peer: socket.socket) -> None:
         tune(peer, self.options.addr)
-        await self.network.worker.call("stream_attach", port=self.id, fds=[peer.fileno()])
+        await self.network.worker.call(self._commands[1], port=self.id, fds=[peer.fileno()])
 
 
 class StreamPort(StreamPeer):
@@ -62,7 +68,7 @@ class StreamPort(StreamPeer):
 
     async def open(self) -> None:
         """Listen, or start to connect. Raises HostError when the address cannot be had."""
-        await self._add_to_worker("stream_add")
+        await self._add_to_worker(self._commands[0], **self._members())
         if self.options.server:
             await self._listen()
         elif isinstance(self.options.addr, FdAddr):

@@ -24,6 +24,7 @@ from wirebay.ports.forwards import (
     open_forward,
     resolve,
 )
+from wirebay.ports.guest_forwards import GuestForwards
 from wirebay.ports.guests import PAYLOAD, PING_TIMEOUT, Guests, Pong
 from wirebay.ports.proxied import ProxiedForwards
 from wirebay.ports.user_services import UserServices
@@ -135,6 +136,11 @@ class UserPort(Port):
         self.addresses.expect_forwards()
         self._teardown.add(forward.undo)
         return forward.rule
+
+    @property
+    def guest_forwards(self) -> GuestForwards:
+        """The guestfwd rules, which can be opened and closed while the network runs."""
+        return self._services.guest_forwards
 
     async def _hand_over(self, forward: OpenForward, name: str) -> None:
         """Give the sockets of a forward to the worker, all or none."""

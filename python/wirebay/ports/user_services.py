@@ -1,5 +1,7 @@
 """The services of a user network beside DHCP: DNS, TFTP, SMB and guestfwd, opened as the options say.
 
+What not every network has is imported when it is opened, so that the start stays fast.
+
 Each is registered twice: with the worker (`service_add`), which then answers ARP and NDP for its address and
 brings its packets, and here, on the service channel (UDP) or with `TcpServices`.
 """
@@ -9,8 +11,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from wirebay.options.types import Address, CommandTarget, GuestForward, Plan4, Plan6, UserOptions
-from wirebay.services import dns, tftp
+from wirebay.options.types import Address, Plan4, Plan6, UserOptions
+from wirebay.ports.guest_forwards import GuestForwards
+from wirebay.services import dns
 from wirebay.services.channel import Handler, ServiceChannel
 from wirebay.services.dns import DnsService
 from wirebay.services.dns_names import Guests, LocalNames
@@ -33,6 +36,7 @@ class UserServices:
         self, options: UserOptions, channel: ServiceChannel, call: CallWorker, run: Run, guests: Guests
     ) -> None:
         self.tcp = TcpServices(call, options.id)
+        self.guest_forwards = GuestForwards(options, channel, call, self.tcp)
         self._options = options
         self._channel = channel
         self._call = call
@@ -50,7 +54,9 @@ class UserServices:
             await self._open_tftp(self._options.tftp)
         if self._options.smb is not None:
             await self._open_smb(self._options.smb)
-        await self._open_guestfwd()
+        self._teardown.add(self.guest_forwards.close)
+        for rule in self._options.guestfwd:
+            await self.guest_forwards.add(rule)
 
     async def set_servers(self, servers: Iterable[Address]) -> None:
         """The host's DNS servers from now on, best first."""
@@ -58,11 +64,12 @@ class UserServices:
 
     def drops(self) -> dict[str, int]:
         """What the services did not answer, by reason."""
-        return {
+        drops = {
             f"{name}_{reason}": count
             for name, drops in self._drops.items()
             for reason, count in drops.items()
         }
+        return drops | self.guest_forwards.drops()
 
     async def close(self) -> None:
         """End the services on this side; the worker's goes with the port. Raises what failed, at the end."""
@@ -78,6 +85,8 @@ class UserServices:
             await self.tcp.add(name, "DNS over TCP", plan.dns, dns.PORT, self._dns.connect)
 
     async def _open_tftp(self, directory: str) -> None:
+        from wirebay.services import tftp
+
         server = tftp.TftpServer(tftp.files_below(directory), self._options.mtu)
         self._drops["tftp"] = server.drops
         hosts = [plan.host for plan in plans(self._options)]
@@ -94,30 +103,6 @@ class UserServices:
         for port in smb.PORTS:
             name = f"smb/tcp/{port}"
             await self.tcp.add(name, f"SMB of '{directory}'", self._options.smbserver, port, server.connect)
-
-    async def _open_guestfwd(self) -> None:
-        if not self._options.guestfwd:
-            return
-        from wirebay.services import guestfwd, programs
-
-        running = programs.Programs(guestfwd.MAX_PROGRAMS)
-        self._teardown.add(running.close)
-        for rule in self._options.guestfwd:
-            if rule.proto == "udp":
-                await self._open_udp_forward(rule)
-                continue
-            connect = guestfwd.connector(rule, running)
-            name, title = f"guestfwd/tcp/{rule.server}/{rule.port}", f"guest forwarding rule '{rule.text}'"
-            await self.tcp.add(name, title, rule.server, rule.port, connect)
-
-    async def _open_udp_forward(self, rule: GuestForward) -> None:
-        from wirebay.services.guestfwd_udp import UdpForward
-
-        assert not isinstance(rule.target, CommandTarget), "the grammar has commands for tcp only"
-        forward = UdpForward(rule, self._channel)
-        self._teardown.add(forward.close)
-        self._drops[f"guestfwd_{rule.port}"] = forward.drops
-        await self._add_udp("guestfwd", rule.server, rule.port, forward.handle)
 
     async def _add_udp(self, name: str, addr: Address, port: int, handler: Handler) -> None:
         self._channel.register(addr, port, handler)

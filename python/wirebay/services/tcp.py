@@ -74,6 +74,11 @@ class TcpServices:
         members = {"proto": "tcp", "addr": str(addr), "service_port": service_port}
         await self._call("service_add", port=self._port, service=name, **members)
 
+    def forget(self, name: str) -> None:
+        """Give nobody a far end any more, once the worker has no such service."""
+        self._services.pop(name, None)
+        self._failing.discard(name)
+
     def on_event(self, event: dict[str, Any]) -> None:
         """Take the worker's event `service_connect`."""
         if len(self._tasks) >= MAX_TASKS:

@@ -5,6 +5,7 @@ use crate::poll::{self, Source};
 use crate::ports::stream::StreamPort;
 use crate::ports::tap::TapPort;
 use crate::ports::user::UserPort;
+use crate::ports::vhost_user::VhostPort;
 use crate::ports::{Kind, Port};
 use crate::protocol::{self, Command, Fault, MAX_MESSAGE, Refusal};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags, recvmsg};
@@ -174,12 +175,14 @@ impl Plane {
     fn execute(&mut self, command: Command, fds: Vec<OwnedFd>) -> Outcome {
         match command {
             Command::TapAdd { port, offloads, .. } => self.tap_add(port, &offloads, one_fd(fds)?),
-            Command::StreamAdd { port, framing } => {
-                self.new_port(port, Kind::Stream(StreamPort::new(framing)))
-            }
+            Command::StreamAdd(add) => self.new_port(add.port, Kind::Stream(StreamPort::new(add.framing))),
             Command::StreamAttach { port } => self.stream_attach(&port, fds),
             Command::DgramAdd { port, framing } => self.dgram_add(port, &framing),
             Command::DgramAttach { port, to } => self.dgram_attach(&port, to, fds),
+            Command::VhostAdd { port, offloads } => {
+                self.new_port(port, Kind::VhostUser(Box::new(VhostPort::new(offloads))))
+            }
+            Command::VhostAttach { port } => self.vhost_attach(&port, one_fd(fds)?),
             Command::UserAdd(options) => self.user_add(options, one_fd(fds)?),
             Command::UserResolvers { port, servers } => {
                 self.user(&port)?.net.set_resolvers(servers);
@@ -288,6 +291,21 @@ impl Plane {
             registrar.add(out, Source::Port(number), poll::NOTHING)?;
         }
         stream.attach(fd, out);
+        Ok(json!({}))
+    }
+
+    fn vhost_attach(&mut self, name: &str, fd: OwnedFd) -> Outcome {
+        let number = self.number(name)?;
+        let registrar = self.registrar().try_clone()?;
+        let Kind::VhostUser(vhost) = &mut self.named(name)?.kind else {
+            return Err(Refusal::option(format!("port '{name}' is not a vhost-user port")));
+        };
+        if vhost.is_attached() {
+            return Err(Refusal::option(format!("port '{name}' has a peer already")));
+        }
+        rustix::io::ioctl_fionbio(&fd, true).map_err(io::Error::from)?;
+        registrar.add(&fd, Source::Port(number), poll::READ)?;
+        vhost.attach(fd);
         Ok(json!({}))
     }
 

@@ -13,6 +13,7 @@ mod ports;
 pub mod protocol;
 mod service_channel;
 pub mod sys;
+mod vhost;
 mod worker;
 
 pub use worker::run;

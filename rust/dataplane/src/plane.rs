@@ -10,6 +10,7 @@
 
 use crate::poll::{self, Registrar, Source};
 use crate::ports::user::UserPort;
+use crate::ports::vhost_user::{self, VhostPort};
 use crate::ports::{Kind, Port, tap};
 use crate::sys::DatagramBatch;
 use std::collections::HashMap;
@@ -69,6 +70,8 @@ pub struct Plane {
     registrar: Registrar,
     scratch: Vec<u8>,
     tap_buffer: Vec<u8>,
+    /// Rings that had more than one round takes.
+    to_poll: Vec<(usize, usize)>,
     stream_buffer: Vec<u8>,
     dgram_batch: Option<DatagramBatch>,
 }
@@ -85,6 +88,7 @@ impl Plane {
             registrar,
             scratch: Vec::new(),
             tap_buffer: vec![0; tap::BUFFER],
+            to_poll: Vec::new(),
             stream_buffer: Vec::new(),
             dgram_batch: None,
         }
@@ -175,6 +179,7 @@ impl Plane {
         match self.ports[number].as_ref().map(|port| &port.kind) {
             Some(Kind::Stream(stream)) => stream.room(),
             Some(Kind::Dgram(dgram)) => dgram.room(),
+            Some(Kind::VhostUser(vhost)) => vhost.room(),
             _ => usize::MAX,
         }
     }
@@ -194,6 +199,9 @@ impl Plane {
             }),
             Kind::Dgram(dgram) => segment::adapt(frame, &capabilities, &mut self.scratch, &mut |frame| {
                 dgram.push(self.now, &frame).unwrap_or_else(|reason| drops.count(reason));
+            }),
+            Kind::VhostUser(vhost) => segment::adapt(frame, &capabilities, &mut self.scratch, &mut |frame| {
+                vhost.push(&frame).unwrap_or_else(|reason| drops.count(reason));
             }),
             Kind::User(Some(user)) => {
                 user.net.input(self.now, frame, &mut user.outbox);
@@ -215,6 +223,7 @@ impl Plane {
             Some(Kind::Tap(_)) => self.tap_ready(number),
             Some(Kind::Stream(_)) => self.stream_ready(number),
             Some(Kind::Dgram(_)) => self.dgram_ready(number),
+            Some(Kind::VhostUser(_)) => self.vhost_ready(number),
             _ => {}
         }
     }
@@ -263,6 +272,54 @@ impl Plane {
         }
     }
 
+    /// The VMM has sent something.
+    fn vhost_ready(&mut self, number: usize) {
+        let registrar = &self.registrar;
+        let Some(Port { kind: Kind::VhostUser(vhost), name, .. }) = self.ports[number].as_mut() else {
+            return;
+        };
+        let served =
+            vhost.serve(&mut |ring, kick| registrar.watch(kick, Source::Kick(number, ring), poll::READ));
+        if let Err(reason) = served {
+            vhost.detach();
+            self.incidents.push(Incident::StreamClosed(name.clone(), reason));
+        }
+        // What was put into rings before they were watched.
+        self.to_poll.push((number, 1));
+    }
+
+    /// A guest has put something into a ring.
+    pub fn kicked(&mut self, number: usize, ring: usize) {
+        if vhost_user::is_transmit(ring) {
+            return self.take_from_ring(number, ring);
+        }
+        let Some(Port { kind: Kind::VhostUser(vhost), hub, .. }) = self.ports[number].as_mut() else {
+            return;
+        };
+        let hub = *hub;
+        if vhost.refilled(ring) {
+            self.unstall(hub);
+        }
+    }
+
+    fn take_from_ring(&mut self, number: usize, ring: usize) {
+        let Some(Port { kind: Kind::VhostUser(vhost), .. }) = self.ports[number].as_mut() else { return };
+        // The frames are delivered while the port they came from is out of its place, for they never go back to it.
+        let mut taken = std::mem::replace(vhost, Box::new(VhostPort::absent()));
+        let mut buf = std::mem::take(&mut self.tap_buffer);
+        let more = taken.take(ring, &mut buf, &mut |frame| match frame {
+            Ok(frame) => self.deliver(number, &frame),
+            Err(reason) => self.ports[number].iter_mut().for_each(|port| port.drops.count(reason)),
+        });
+        self.tap_buffer = buf;
+        if let Some(Port { kind: Kind::VhostUser(vhost), .. }) = self.ports[number].as_mut() {
+            *vhost = taken;
+        }
+        if more {
+            self.to_poll.push((number, ring));
+        }
+    }
+
     fn close_stream(&mut self, number: usize, reason: String) {
         if let Some(Port { kind: Kind::Stream(stream), name, .. }) = self.ports[number].as_mut() {
             stream.detach();
@@ -298,12 +355,16 @@ impl Plane {
 impl Plane {
     /// Let every port that works in batches finish what this round has brought.
     pub fn finish(&mut self) {
+        for (number, ring) in std::mem::take(&mut self.to_poll) {
+            self.take_from_ring(number, ring);
+        }
         for number in 0..self.ports.len() {
             self.with_user(number, |user, plane| plane.run_user(number, user));
         }
         for number in 0..self.ports.len() {
             self.flush_stream(number);
             self.flush_dgram(number);
+            self.flush_vhost(number);
         }
     }
 
@@ -313,7 +374,7 @@ impl Plane {
             Kind::User(Some(user)) => Some(user),
             _ => None,
         });
-        users.fold((false, self.next_retry()), |(busy, first), user| {
+        users.fold((!self.to_poll.is_empty(), self.next_retry()), |(busy, first), user| {
             let deadline = user.net.next_deadline();
             (busy || user.busy, [first, deadline].into_iter().flatten().min())
         })
@@ -360,6 +421,16 @@ impl Plane {
         }
         while let Some(pong) = user.net.pop_pong() {
             self.incidents.push(Incident::Pong(name.clone(), pong));
+        }
+    }
+
+    fn flush_vhost(&mut self, number: usize) {
+        let Some(Port { kind: Kind::VhostUser(vhost), hub, .. }) = self.ports[number].as_mut() else {
+            return;
+        };
+        let hub = *hub;
+        if vhost.flush() {
+            self.unstall(hub);
         }
     }
 

@@ -27,6 +27,8 @@ pub enum Source {
     Forward(usize, usize),
     /// A host socket of a flow.
     Flow(usize, Token),
+    /// The kick descriptor of a ring of a vhost-user port.
+    Kick(usize, usize),
 }
 
 impl Source {
@@ -44,6 +46,7 @@ impl Source {
             Source::Service(port) => word(2, port, 0, 0),
             Source::Forward(port, slot) => word(3, port, 0, slot),
             Source::Flow(port, token) => word(4, port, token.generation, token.index as usize),
+            Source::Kick(port, ring) => word(5, port, 0, ring),
         }
     }
 
@@ -56,6 +59,7 @@ impl Source {
             1 => Source::Port(port),
             2 => Source::Service(port),
             3 => Source::Forward(port, index as usize),
+            5 => Source::Kick(port, index as usize),
             _ => Source::Flow(port, Token { index, generation }),
         }
     }
@@ -165,9 +169,29 @@ impl Registrar {
         Ok(epoll::modify(&self.epoll, fd, EventData::new_u64(source.pack()), flags)?)
     }
 
+    /// Watch a descriptor that somebody else has too: closing ours would not end that.
+    pub fn watch(&self, fd: OwnedFd, source: Source, flags: EventFlags) -> io::Result<Watched> {
+        self.add(&fd, source, flags)?;
+        Ok(Watched { fd, registrar: self.try_clone()? })
+    }
+
     /// Another handle.
     pub fn try_clone(&self) -> io::Result<Registrar> {
         Ok(Registrar { epoll: self.epoll.try_clone()? })
+    }
+}
+
+/// A descriptor that is watched for as long as this lives.
+pub struct Watched {
+    /// The descriptor.
+    pub fd: OwnedFd,
+    registrar: Registrar,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        // It was added, and nothing else takes it out.
+        let _ = epoll::delete(&self.registrar.epoll, &self.fd);
     }
 }
 
@@ -183,6 +207,7 @@ mod tests {
             Source::Port(MAX_PORTS - 1),
             Source::Service(7),
             Source::Forward(3, 70_000),
+            Source::Kick(4, 15),
             Source::Flow(MAX_PORTS - 1, token),
             Source::Flow(0, Token { index: 0, generation: 1 }),
         ] {

@@ -20,96 +20,40 @@ pub const MAX_REPLY: usize = 128 << 10;
 #[serde(tag = "cmd", rename_all = "snake_case", deny_unknown_fields)]
 #[allow(missing_docs)] // the members are those of the table in docs/protocol.md
 pub enum Command {
-    TapAdd {
-        port: String,
-        offloads: Vec<String>,
-        mtu: u32,
-    },
-    StreamAdd {
-        port: String,
-        #[serde(default)]
-        framing: Prefix,
-    },
-    StreamAttach {
-        port: String,
-    },
-    DgramAdd {
-        port: String,
-        framing: FramingOptions,
-    },
-    DgramAttach {
-        port: String,
-        to: Destination,
-    },
+    TapAdd { port: String, offloads: Vec<String>, mtu: u32 },
+    StreamAdd(StreamAdd),
+    StreamAttach { port: String },
+    DgramAdd { port: String, framing: FramingOptions },
+    DgramAttach { port: String, to: Destination },
+    VhostAdd { port: String, offloads: bool },
+    VhostAttach { port: String },
     UserAdd(UserAdd),
-    UserResolvers {
-        port: String,
-        servers: Vec<IpAddr>,
-    },
-    ForwardAdd {
-        port: String,
-        forward: String,
-        proto: Proto,
-        guest: IpAddr,
-        guest_port: u16,
-    },
-    ForwardRemove {
-        port: String,
-        forward: String,
-    },
-    ForwardAccept {
-        port: String,
-        guest: IpAddr,
-        guest_port: u16,
-        client: IpAddr,
-        client_port: u16,
-    },
-    ServiceAdd {
-        port: String,
-        service: String,
-        proto: Proto,
-        addr: IpAddr,
-        service_port: u16,
-    },
-    ServiceRemove {
-        port: String,
-        service: String,
-    },
-    ServiceAttach {
-        port: String,
-        connection: u64,
-    },
-    ServiceRefuse {
-        port: String,
-        connection: u64,
-    },
-    GuestPing {
-        port: String,
-        addr: IpAddr,
-        ident: u16,
-        seq: u16,
-        size: u16,
-    },
-    PortRemove {
-        port: String,
-    },
-    HubAdd {
-        hub: String,
-    },
-    HubRemove {
-        hub: String,
-    },
-    Join {
-        hub: String,
-        port: String,
-    },
-    Leave {
-        port: String,
-    },
-    Stats {
-        ports: Option<Vec<String>>,
-    },
+    UserResolvers { port: String, servers: Vec<IpAddr> },
+    ForwardAdd { port: String, forward: String, proto: Proto, guest: IpAddr, guest_port: u16 },
+    ForwardRemove { port: String, forward: String },
+    ForwardAccept { port: String, guest: IpAddr, guest_port: u16, client: IpAddr, client_port: u16 },
+    ServiceAdd { port: String, service: String, proto: Proto, addr: IpAddr, service_port: u16 },
+    ServiceRemove { port: String, service: String },
+    ServiceAttach { port: String, connection: u64 },
+    ServiceRefuse { port: String, connection: u64 },
+    GuestPing { port: String, addr: IpAddr, ident: u16, seq: u16, size: u16 },
+    PortRemove { port: String },
+    HubAdd { hub: String },
+    HubRemove { hub: String },
+    Join { hub: String, port: String },
+    Leave { port: String },
+    Stats { ports: Option<Vec<String>> },
     Stop {},
+}
+
+/// A new stream port.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)] // as above
+pub struct StreamAdd {
+    pub port: String,
+    #[serde(default)]
+    pub framing: Prefix,
 }
 
 /// A new user network.

@@ -75,6 +75,7 @@ impl Worker {
             Source::Port(port) => self.plane.port_ready(port),
             Source::Service(port) => self.plane.service_ready(port),
             Source::Forward(port, slot) => self.plane.forward_ready(port, slot),
+            Source::Kick(port, ring) => self.plane.kicked(port, ring),
             Source::Flow(port, token) => self.plane.flow_ready(port, token, ready),
         }
         Next::Run

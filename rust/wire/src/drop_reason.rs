@@ -109,6 +109,7 @@ drop_reasons! {
     TunnelForeign => "tunnel_foreign", "The message belongs to another session or network than the port's.";
     PeerUnknown => "peer_unknown", "The message is from none of the port's peers, or none is known yet.";
     OwnFrame => "own_frame", "The frame is our own, sent back by the multicast group.";
+    RingInvalid => "ring_invalid", "A descriptor of a guest's ring points outside of its memory.";
     PortWriteFailed => "port_write_failed", "The port's descriptor did not take the frame.";
 }
 

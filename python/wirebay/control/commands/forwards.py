@@ -6,7 +6,8 @@ from typing import Any
 
 from wirebay.control.table import Command, Context, QmpError, device_not_found
 from wirebay.network import Network
-from wirebay.options.types import HostForward
+from wirebay.options.types import GuestForward, HostForward
+from wirebay.ports.guest_forwards import target_text
 from wirebay.ports.user import UserPort
 
 __all__ = ["COMMANDS", "user_port", "user_ports"]
@@ -41,7 +42,7 @@ def listed(ports: list[UserPort]) -> str:
 
 
 def forward_members(port: UserPort, forward: HostForward) -> dict[str, Any]:
-    """One forward. The host port is the one that is really open; of a unix socket `host` is the path."""
+    """A hostfwd rule. The host port is the one that is really open; of a unix socket `host` is the path."""
     return {
         "netdev-id": port.id,
         "type": "hostfwd",
@@ -56,27 +57,67 @@ def forward_members(port: UserPort, forward: HostForward) -> dict[str, Any]:
     }
 
 
+def guest_forward_members(port: UserPort, forward: GuestForward) -> dict[str, Any]:
+    """A guestfwd rule: where guests find it, and where it leads to."""
+    return {
+        "netdev-id": port.id,
+        "type": "guestfwd",
+        "protocol": forward.proto,
+        "server": str(forward.server),
+        "server-port": forward.port,
+        "target": target_text(forward),
+        "rule": forward.text,
+    }
+
+
 async def query_forwards(context: Context) -> list[dict[str, Any]]:
-    """Every forward of every user network."""
-    return [
-        forward_members(port, forward) for port in user_ports(context.network) for forward in port.forwards
-    ]
+    """Every forward of every user network, in both directions."""
+    found = []
+    for port in user_ports(context.network):
+        found += [forward_members(port, forward) for forward in port.forwards]
+        found += [guest_forward_members(port, forward) for forward in port.guest_forwards.rules]
+    return found
 
 
-async def forward_add(context: Context, rule: str, netdev_id: str | None = None) -> dict[str, Any]:
-    """Open a forward, `rule` as `hostfwd=` takes it; the answer tells what was opened."""
+def is_guestfwd(kind: str) -> bool:
+    """Which kind of forward is meant. Raises QmpError for one there is not."""
+    if kind not in ("hostfwd", "guestfwd"):
+        raise QmpError(f"Parameter 'type' does not accept value '{kind}'")
+    return kind == "guestfwd"
+
+
+async def forward_add(
+    context: Context,
+    rule: str,
+    netdev_id: str | None = None,
+    type: str = "hostfwd",  # noqa: A002
+) -> dict[str, Any]:
+    """Open a forward, `rule` as `hostfwd=` or `guestfwd=` takes it; the answer tells what was opened."""
     port = user_port(context.network, netdev_id)
+    if is_guestfwd(type):
+        return guest_forward_members(port, await port.guest_forwards.add(rule))
     return forward_members(port, await port.add_forward(rule))
 
 
-async def forward_remove(context: Context, rule: str, netdev_id: str | None = None) -> dict[str, Any]:
-    """Close a forward, named by its rule or by `[tcp|udp]:[hostip]:hostport`."""
-    await user_port(context.network, netdev_id).remove_forward(rule)
+async def forward_remove(
+    context: Context,
+    rule: str,
+    netdev_id: str | None = None,
+    type: str = "hostfwd",  # noqa: A002
+) -> dict[str, Any]:
+    """Close a forward, named by its rule or by where it listens."""
+    port = user_port(context.network, netdev_id)
+    if is_guestfwd(type):
+        await port.guest_forwards.remove(rule)
+    else:
+        await port.remove_forward(rule)
     return {}
 
 
+CHANGE = {"rule": "string", "netdev-id": "string?", "type": "string?"}
+
 COMMANDS = (
     Command("wirebay-query-forwards", query_forwards, {}),
-    Command("wirebay-forward-add", forward_add, {"rule": "string", "netdev-id": "string?"}),
-    Command("wirebay-forward-remove", forward_remove, {"rule": "string", "netdev-id": "string?"}),
+    Command("wirebay-forward-add", forward_add, CHANGE),
+    Command("wirebay-forward-remove", forward_remove, CHANGE),
 )

@@ -5,11 +5,13 @@ pub mod framing;
 pub mod stream;
 pub mod tap;
 pub mod user;
+pub mod vhost_user;
 
 use dgram::DgramPort;
 use stream::StreamPort;
 use tap::TapPort;
 use user::UserPort;
+use vhost_user::VhostPort;
 use wirebay_engine::{Capabilities, Drops, Traffic};
 
 /// A port of any kind.
@@ -22,6 +24,8 @@ pub enum Kind {
     Dgram(DgramPort),
     /// A user network; empty while it is being called (see `plane.rs`).
     User(Option<Box<UserPort>>),
+    /// A guest behind vhost-user, or the wait for one.
+    VhostUser(Box<VhostPort>),
 }
 
 impl Kind {
@@ -32,6 +36,7 @@ impl Kind {
             Kind::Stream(_) => "stream",
             Kind::Dgram(_) => "dgram",
             Kind::User(_) => "user",
+            Kind::VhostUser(_) => "vhost-user",
         }
     }
 
@@ -41,6 +46,7 @@ impl Kind {
             Kind::Tap(tap) => tap.capabilities,
             Kind::Stream(stream) => Capabilities { max_frame: stream.max_frame(), ..Capabilities::PLAIN },
             Kind::Dgram(dgram) => Capabilities { max_frame: dgram.max_frame(), ..Capabilities::PLAIN },
+            Kind::VhostUser(vhost) => vhost.capabilities(),
             Kind::User(_) => {
                 Capabilities { checksum: true, tso4: true, tso6: true, uso: true, ..Capabilities::PLAIN }
             }

@@ -11,8 +11,10 @@
 //!   the way to that guest. A flow whose guest does not drain waits aside until [`UserNet::unstall`].
 //!
 //! A frame is dropped with a reason, or it reaches one of: ARP or neighbour discovery for our addresses, a service in
-//! Python (DHCP, DNS, TFTP ...), echo, a datagram flow, a TCP flow. Both families take the same way (`outbound.rs`). Sources outside the guest network are refused, so that no guest can open flows in the
-//! name of others, and so are destinations that the host would take for itself.
+//! Python (DHCP, DNS, TFTP ...), echo, a datagram flow, a TCP flow. Both families take the same way (`outbound.rs`), and
+//! fragments do when their packet is whole (`reassembly.rs`). Sources outside the guest network are refused, so that no
+//! guest can open flows in the name of others, and so are destinations that the host would take for itself; what is
+//! refused, here or by the network behind the host, is told to the guest (`errors.rs`).
 
 mod config;
 mod datagram;
@@ -29,6 +31,7 @@ pub mod reassembly;
 mod router;
 mod services;
 pub mod tcp;
+mod too_big;
 
 pub use config::{Config, Plan};
 pub use flows::{Census, Secret};

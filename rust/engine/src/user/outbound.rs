@@ -8,6 +8,7 @@ use super::tcp::{self, TcpFlow};
 use super::{Config, UserNet};
 use crate::host::{DatagramKind, Host, Sending};
 use crate::outbox::Outbox;
+use crate::report::Report;
 use crate::table::Token;
 use crate::time::Time;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -286,7 +287,11 @@ impl<H: Host> UserNet<H> {
         match icmp.kind {
             icmpv4::kind::ECHO_REQUEST => {}
             icmpv4::kind::ECHO_REPLY => return self.pong(packet, icmp.ident, icmp.seq),
-            _ => return Err(DropReason::UnknownService),
+            kind => {
+                // The next hop's MTU is the second half of the word (RFC 1191 section 4).
+                let report = Report::from_v4(kind, icmp.code, u32::from(icmp.seq));
+                return self.guest_reports(packet, report, icmp.payload, out);
+            }
         }
         let echo = Echo { reply: true, ident: icmp.ident, seq: icmp.seq, payload: icmp.payload };
         self.echo_input(packet, protocol::ICMP, &echo, out)
@@ -300,7 +305,10 @@ impl<H: Host> UserNet<H> {
         match icmp.kind {
             icmpv6::kind::ECHO_REQUEST => {}
             icmpv6::kind::ECHO_REPLY => return self.pong(packet, icmp.ident, icmp.seq),
-            _ => return Err(DropReason::UnknownService),
+            kind => {
+                let report = Report::from_v6(kind, icmp.code, u32::from_be_bytes(icmp.rest));
+                return self.guest_reports(packet, report, icmp.payload, out);
+            }
         }
         let echo = Echo { reply: true, ident: icmp.ident, seq: icmp.seq, payload: icmp.payload };
         self.echo_input(packet, icmpv6::PROTOCOL, &echo, out)

@@ -211,7 +211,8 @@ impl<H: Host> UserNet<H> {
         };
         let ends = Ends { our: SocketAddr::new(our, 0), guest: SocketAddr::new(ping.addr, 0), mac };
         let most = usize::from(self.config.mtu) - wirebay_wire::ip::header_len(our) - 8;
-        let payload = vec![0; usize::from(ping.size).min(most)];
+        // Not all zeros: Linux answers a message whose sum is zero with a wrong checksum.
+        let payload: Vec<u8> = (1..=u8::MAX).cycle().take(usize::from(ping.size).min(most)).collect();
         let echo = Echo { reply: false, ident: ping.ident, seq: ping.seq, payload: &payload };
         emit::echo(out, &self.config, &ends, &echo)?;
         if self.router.asked.len() >= PINGS {

@@ -1,7 +1,6 @@
 //! Guests of both families, and what they are told.
 
-use super::support::frames::Packet;
-use super::support::frames::{GUEST, GUEST6, udp_frame};
+use super::support::frames::{GUEST, GUEST6, HOST, HOST6, Packet, udp_frame};
 use super::support::world::{World, dual};
 use std::net::{IpAddr, SocketAddr};
 use wirebay_wire::ip::Ip;
@@ -30,6 +29,11 @@ impl Case {
 
     pub fn to(&self) -> SocketAddr {
         self.server.parse().unwrap()
+    }
+
+    /// The network's host address.
+    pub fn ours(&self) -> IpAddr {
+        if self.is_v6() { HOST6.into() } else { HOST.into() }
     }
 
     /// The guest's datagram.

@@ -8,3 +8,4 @@ mod fragments;
 mod path;
 mod reports;
 mod tcp;
+mod too_big;

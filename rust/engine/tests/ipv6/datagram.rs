@@ -199,7 +199,7 @@ fn a_ping_of_ours_finds_the_guest_and_its_answer_is_told_once() {
     assert!(matches!(&world.take()[..], [Packet::Icmp { kind: kind::NEIGHBOR_SOLICITATION, .. }]));
     let packets = world.put(&[advertisement(GUEST6)]);
     assert!(matches!(&packets[..], [Packet::Icmp { kind: kind::ECHO_REQUEST, ident: 7, seq: 1, .. }]));
-    let reply = echo(kind::ECHO_REPLY, HOST6, 7, b"\0\0\0\0\0");
+    let reply = echo(kind::ECHO_REPLY, HOST6, 7, &[1, 2, 3, 4, 5]);
     let frame = ipv6_frame((GUEST6, GUEST_MAC), (HOST6, GATEWAY6_MAC), 63, icmpv6::PROTOCOL, &reply);
     world.put(&[frame.clone(), frame]);
     assert_eq!(world.net.pop_pong(), Some(Pong { addr: GUEST6.into(), ident: 7, seq: 1, hops: 63 }));
