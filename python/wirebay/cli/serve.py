@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from wirebay.cli.loop import run_loop, until_stopped
 from wirebay.cli.parser import Parser
 from wirebay.cli.ready import check_ready_fd, report_ready
 from wirebay.errors import OptionError
+from wirebay.options.help import help_for
 from wirebay.options.netdev import parse_netdev
 from wirebay.options.types import HubportOptions, Netdev, StreamOptions
 from wirebay.ports.sockets import check
@@ -36,6 +38,10 @@ example: two guests on one user network
 def run(argv: list[str]) -> int:
     """The command. Returns its exit status; raises OptionError for wrong usage, WirebayError at run time."""
     arguments = make_parser().parse_args(argv)
+    for text in arguments.netdev:
+        if (page := help_for(text)) is not None:
+            print(page)
+            return 0
     netdevs = plan([parse_netdev(text) for text in arguments.netdev])
     control = control_path(arguments.control, arguments.qmp)
     check_ready_fd(arguments.ready_fd)
@@ -57,7 +63,7 @@ def make_parser() -> Parser:
         action="append",
         required=True,
         metavar="TYPE,...",
-        help="a port, as QEMU's -netdev: user, stream, tap or hubport; may be repeated",
+        help="a port, as QEMU's -netdev ('help' lists the types, 'TYPE,help' the options); may be repeated",
     )
     add_control_option(parser)
     parser.add_argument(
@@ -107,8 +113,15 @@ async def serve(netdevs: Sequence[Netdev], ready_fd: int | None, control: str | 
             print(port.describe(), file=sys.stderr, flush=True)
         async with controlled(network, control):
             report_ready(ready_fd)
-            await until_stopped(network)
+            await until_stopped(network, ends=ended(network))
     return 0
+
+
+def ended(network: Network) -> list[asyncio.Future[str]]:
+    """What also ends the command: whoever holds the other side of a `stdio` port has gone."""
+    from wirebay.ports.framed import StdioPort
+
+    return [port.ended for port in network.ports.values() if isinstance(port, StdioPort)]
 
 
 async def build(network: Network, netdevs: Sequence[Netdev]) -> None:

@@ -9,7 +9,8 @@ from wirebay.options.dgram import read_dgram
 from wirebay.options.framed import read_bess, read_stdio, read_vfkit
 from wirebay.options.grammar import Pairs, last, parse_json, parse_keyval, parse_pairs
 from wirebay.options.l2tpv3 import read_l2tpv3
-from wirebay.options.reader import KeyvalReader, ObjectReader, OldReader, Reader, not_served
+from wirebay.options.passt import read_passt
+from wirebay.options.reader import KeyvalReader, ObjectReader, OldReader, Reader
 from wirebay.options.refused import INSTEAD, refuse
 from wirebay.options.socket import read_socket
 from wirebay.options.stream import read_stream
@@ -49,9 +50,6 @@ __all__ = [
 
 KEYVAL_TYPES = frozenset({"stream", "dgram"})
 
-# Types of QEMU 11.1 that may come later; everything else is a misspelling.
-NOT_SERVED = frozenset({"passt"})
-
 
 def parse_netdev(text: str) -> Netdev:
     """Read the argument of `-netdev` in any of QEMU's spellings.
@@ -85,8 +83,6 @@ def _read(reader: Reader) -> Netdev:
     ident, kind = reader.identifier(), reader.required("type")
     if kind in INSTEAD:
         raise refuse(kind)
-    if kind in NOT_SERVED:
-        raise not_served(f"network type '{kind}'")
     if kind not in _READERS:
         raise OptionError(f"Parameter 'type' does not accept value '{kind}'")
     return _READERS[kind](ident, reader)
@@ -106,6 +102,7 @@ _READERS: dict[str, Callable[[str, Reader], Netdev]] = {
     "dgram": read_dgram,
     "hubport": _read_hubport,
     "l2tpv3": read_l2tpv3,
+    "passt": read_passt,
     "socket": read_socket,
     "stdio": read_stdio,
     "stream": read_stream,
@@ -113,6 +110,6 @@ _READERS: dict[str, Callable[[str, Reader], Netdev]] = {
     "user": read_user,
     "vde": read_vde,
     "vfkit": read_vfkit,
-    "vxlan": read_vxlan,
     "vhost-user": read_vhost_user,
+    "vxlan": read_vxlan,
 }
