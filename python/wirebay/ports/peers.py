@@ -134,6 +134,7 @@ class Peers:
         self._room = asyncio.Semaphore(limit)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ports: dict[str, Port] = {}
+        self._moving = asyncio.Lock()
 
     async def room(self) -> None:
         """Wait until there is room for one more, which the next `admit` takes."""
@@ -144,17 +145,25 @@ class Peers:
         names = (f"{self._server.id}/{number}" for number in itertools.count(1))
         return next(name for name in names if name not in self._tasks)
 
-    def admit(self, child: Port, life: Callable[[], Awaitable[None]]) -> None:
-        """Add a child, which is removed when its `life` is over."""
-        self._tasks[child.id] = asyncio.get_running_loop().create_task(self._host(child, life))
+    def admit(self, child: Port, sock: socket.socket, life: Callable[[], Awaitable[None]]) -> None:
+        """Add a child, which is removed, and `sock` closed, when its `life` is over."""
+        task = asyncio.get_running_loop().create_task(self._host(child, life))
+        self._tasks[child.id] = task
+        task.add_done_callback(lambda _: self._done(child, sock))
+
+    def _done(self, child: Port, sock: socket.socket) -> None:
+        sock.close()
+        del self._tasks[child.id]
+        self._room.release()
 
     async def follow(self) -> None:
         """Plug the children in where the server is."""
-        for port in tuple(self._ports.values()):
-            if port.hub is not None and port.hub is not self._server.hub:
-                await port.hub.leave(port)
-            if port.hub is None and self._server.hub is not None:
-                await self._server.hub.join(port)
+        async with self._moving:
+            for port in tuple(self._ports.values()):
+                if port.hub is not None and port.hub is not self._server.hub:
+                    await port.hub.leave(port)
+                if port.hub is None and self._server.hub is not None:
+                    await self._server.hub.join(port)
 
     async def close(self) -> None:
         """Remove all children."""
@@ -175,5 +184,3 @@ class Peers:
             for problem in await child.discard():
                 logger.warning("port '%s' was not removed cleanly: %s", child.id, problem)
             self._ports.pop(child.id, None)
-            del self._tasks[child.id]
-            self._room.release()

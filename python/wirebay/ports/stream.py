@@ -99,4 +99,4 @@ class StreamPort(StreamPeer):
             peer = await accept_patiently(self, listener)
             options = dataclasses.replace(self.options, id=self._peers.free_id())
             child = StreamPeer(self.network, options)
-            self._peers.admit(child, functools.partial(child.serve, peer))
+            self._peers.admit(child, peer, functools.partial(child.serve, peer))

@@ -113,25 +113,24 @@ class VdeServerPort(Port):
             await self._peers.room()
             control = await accept_patiently(self, listener)
             child = VdePeer(self.network, replace(self.options, id=self._peers.free_id()), "")
-            self._peers.admit(child, functools.partial(self._serve, child, control))
+            self._peers.admit(child, control, functools.partial(self._serve, child, control))
 
     async def _serve(self, child: VdePeer, control: socket.socket) -> None:
         """Hear what the client wants, give it a socket, and wait for its end."""
-        with control:
-            control.setblocking(False)
-            request = await read_request(control)
-            child.text = request.text
-            path = self.sock / f"{child.id.rpartition('/')[2]:0>5}"
-            data, undo = bound_unix(UnixAddr(path=str(path)))
-            try:
-                with data:
-                    give_away(path, self.options)
-                    reach(data, request.path, control)
-                    await child.attach(data)
-                await asyncio.get_running_loop().sock_sendall(control, pack_address(str(path)))
-                await until_end(control)
-            finally:
-                undo()
+        control.setblocking(False)
+        request = await read_request(control)
+        child.text = request.text
+        path = self.sock / f"{child.id.rpartition('/')[2]:0>5}"
+        data, undo = bound_unix(UnixAddr(path=str(path)))
+        try:
+            with data:
+                give_away(path, self.options)
+                reach(data, request.path, control)
+                await child.attach(data)
+            await asyncio.get_running_loop().sock_sendall(control, pack_address(str(path)))
+            await until_end(control)
+        finally:
+            undo()
 
 
 async def read_request(control: socket.socket) -> Request:
