@@ -34,8 +34,11 @@ class L2tpv3Port(DatagramPort):
         sock = self._bound(src)
         with closing_on_error(sock):
             connect(sock, dst)
-        over = "udp" if options.udp else "ip"
-        return Sockets(receiver=sock, address=f"over {over} from {text_of(src)} to {text_of(dst)}")
+        if not options.udp:
+            return Sockets(receiver=sock, address=f"over ip from {src[0]} to {dst[0]}")
+        return Sockets(
+            receiver=sock, address=f"over udp from {text_of(sock.getsockname())} to {text_of(dst)}"
+        )
 
     async def _resolve(self, option: str, host: str, port: str | None) -> InetName:
         is_v6 = self.options.ipv6

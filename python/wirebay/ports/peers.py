@@ -84,13 +84,17 @@ class PeerPort(Port):
             await self.serve(await accept_patiently(self, listener))
 
     async def _connect_for_ever(self, reconnect_ms: int, kind: int = socket.SOCK_STREAM) -> None:
+        said = ""
         while True:
             self.state = "connecting"
             try:
                 peer = await connect(self.addr, kind)
             except WirebayError as error:
-                logger.warning("%s port '%s': %s", self.kind, self.id, error)
+                if str(error) != said:  # one that goes on trying says it once
+                    said = str(error)
+                    logger.warning("%s port '%s': %s", self.kind, self.id, said)
             else:
+                said = ""
                 await self.serve(peer)
             self.state = "closed"
             if not reconnect_ms:
