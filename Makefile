@@ -49,6 +49,7 @@ test-rust: cargo Cargo.lock
 	cargo test --quiet --workspace --locked
 
 test-slow: $(CORE) guests
+	@tools/need.sh vde_switch=vde2 /usr/lib/qemu/qemu-bridge-helper=qemu-system-common
 	@tools/need.sh ip=iproute2 ping=iputils-ping unshare=util-linux nsenter=util-linux \
 	    traceroute=traceroute tracepath=iputils-tracepath
 	@tools/need.sh dig=bind9-dnsutils tftp=tftp-hpa smbd=samba smbclient=smbclient

@@ -96,6 +96,16 @@ async def test_peers_follow_their_server(network: Network, tmp_path: Path) -> No
         assert set(network.ports) == {"near"}
 
 
+async def test_a_peers_port_that_is_removed_makes_room_for_another(network: Network, tmp_path: Path) -> None:
+    path = tmp_path / "sock"
+    await serve(network, path, 2)
+    with await dial(path) as first, await dial(path), await dial(path):
+        await appeared(network, "vm/1", "vm/2")
+        await network.ports["vm/1"].close()
+        assert await first.hung_up()
+        await appeared(network, "vm/1")
+
+
 async def test_events_name_the_peers_port(network: Network, tmp_path: Path) -> None:
     path = tmp_path / "sock"
     events: list[tuple[str, object]] = []

@@ -69,6 +69,10 @@ class Port:
         """Undo the host's side of the set-up only; for when the worker's side goes by itself."""
         return await self._teardown.run()
 
+    def at_end(self, step: Callable[[], object]) -> None:
+        """Have `step` called when the port is released."""
+        self._teardown.add(step)
+
     async def fail(self, reason: str) -> None:
         """The worker gave the port up, for `reason` (a sentence)."""
         self._in_worker = False

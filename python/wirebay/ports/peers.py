@@ -153,6 +153,8 @@ class Peers:
         """Add a child, which is removed, and `sock` closed, when its `life` is over."""
         task = asyncio.get_running_loop().create_task(self._host(child, life))
         self._tasks[child.id] = task
+        # Whoever removes the child ends its life, unless that is the end of its life.
+        child.at_end(lambda: task is asyncio.current_task() or task.cancel())
         task.add_done_callback(lambda _: self._done(child, sock))
 
     def _done(self, child: Port, sock: socket.socket) -> None:
