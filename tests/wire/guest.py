@@ -127,7 +127,8 @@ class Guest:
         """Let the network know who has our address, and learn who has the gateway's."""
         request = arp(1, self.mac, self.address, bytes(6), GATEWAY)
         await self.send(ethernet(BROADCAST, self.mac, ARP, request))
-        while (frame := await self.receive())[12:14] != struct.pack("!H", ARP):
+        # On a segment of many guests, their questions are heard as well.
+        while (frame := await self.receive())[12:22] != struct.pack("!HHHBBH", ARP, 1, IPV4, 6, 4, 2):
             pass
         self.gateway_mac = frame[22:28]
 

@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 mod control;
+mod datagram;
 mod host;
 pub mod isolation;
 mod plane;

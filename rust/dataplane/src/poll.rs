@@ -124,6 +124,8 @@ impl Poll {
     fn spin(&mut self, timeout: Option<Duration>) -> io::Result<Duration> {
         let (start, most) = (Instant::now(), timeout.unwrap_or(SPIN).min(SPIN));
         loop {
+            // Whoever waits for this processor is likely to be the one that we wait for.
+            rustix::thread::sched_yield();
             self.ask(Some(Duration::ZERO))?;
             let spent = start.elapsed();
             if !self.events.is_empty() || spent >= most {
