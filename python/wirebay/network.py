@@ -173,6 +173,12 @@ class Network:
             kind = object_from_dict({"qom-type": kind, "id": id, **qemu_spelling(options)})
         return await self.objects.add(kind)
 
+    async def adopt(self, port: Port) -> Port:
+        """Add a port that another port has made for itself. Raises as `add` does."""
+        if port.id in self._ports:
+            raise OptionError(f"Duplicate ID '{port.id}' for netdev")
+        return await self._open(port)
+
     async def _open(self, port: Port) -> Port:
         # Known before it is open: no second port can take the id meanwhile, and no event is lost.
         self._ports[port.id] = port
@@ -240,6 +246,8 @@ class Network:
             ports |= reply.get("ports", {})
         for name, counters in ports.items():
             if port := self._ports.get(name):  # else it was closed meanwhile
+                if "kind" in counters:
+                    counters["kind"] = port.kind  # several kinds are one to the worker
                 counters["drops"] = {**counters.get("drops", {}), **port.service_drops()}
         return {"ports": ports}
 

@@ -42,6 +42,7 @@ class Hub:
         refuse_if_plugged(port)
         await self.network.worker.call("join", hub=self.name, port=port.id, **options)
         port.hub = self
+        await port.moved()
 
     async def leave(self, port: Port) -> None:
         """Unplug `port`. Raises OptionError when it is not on this segment."""
@@ -49,6 +50,7 @@ class Hub:
             raise OptionError(f"port '{port.id}' is not on {self.kind} '{self.name}'")
         await self.network.worker.call("leave", port=port.id)
         port.hub = None
+        await port.moved()
 
     async def close(self) -> None:
         """Remove the segment; its ports stay, unplugged."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any, Protocol
 
 from wirebay.errors import WorkerError
@@ -62,8 +62,10 @@ async def _cancelled_by_signals(main: Coroutine[Any, Any, int]) -> int:
         return 128 + received[0]
 
 
-async def until_stopped(network: FailingNetwork, pidfd: int | None = None) -> None:
-    """Wait for one of STOP_SIGNALS, or for the end of the process behind `pidfd`.
+async def until_stopped(
+    network: FailingNetwork, pidfd: int | None = None, ends: Iterable[asyncio.Future[str]] = ()
+) -> None:
+    """Wait for one of STOP_SIGNALS, for the end of the process behind `pidfd`, or for one of `ends`.
 
     After this the signals have no effect: what is left to do then is to clean up. Raises WorkerError when the
     network fails first.
@@ -76,8 +78,9 @@ async def until_stopped(network: FailingNetwork, pidfd: int | None = None) -> No
     if pidfd is not None:
         loop.add_reader(pidfd, resolve, stopped)
     try:
-        await asyncio.wait((stopped, failure), return_when=asyncio.FIRST_COMPLETED)
-        if not stopped.done():
+        awaited: list[asyncio.Future[Any]] = [stopped, failure, *ends]
+        await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+        if failure.done() and not stopped.done():
             raise WorkerError(failure.result())
     finally:
         failure.cancel()

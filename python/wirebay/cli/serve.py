@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from wirebay.cli.parser import Parser
 from wirebay.cli.ready import check_ready_fd, report_ready
 from wirebay.errors import OptionError
 from wirebay.options.chardev import parse_chardev
+from wirebay.options.help import help_for
 from wirebay.options.netdev import parse_netdev
 from wirebay.options.objects import FilterOptions, parse_object
 from wirebay.options.types import HubportOptions, Netdev, StreamOptions, SwitchportOptions
@@ -42,6 +44,10 @@ example: two guests on one user network
 def run(argv: list[str]) -> int:
     """The command. Returns its exit status; raises OptionError for wrong usage, WirebayError at run time."""
     arguments = make_parser().parse_args(argv)
+    for text in arguments.netdev:
+        if (page := help_for(text)) is not None:
+            print(page)
+            return 0
     netdevs = plan([parse_netdev(text) for text in arguments.netdev])
     filters = plan_filters(arguments.object, arguments.chardev, netdevs)
     control = control_path(arguments.control, arguments.qmp)
@@ -64,7 +70,7 @@ def make_parser() -> Parser:
         action="append",
         required=True,
         metavar="TYPE,...",
-        help="a port, as QEMU's -netdev: user, stream, tap, hubport or switchport; may be repeated",
+        help="a port, as QEMU's -netdev ('help' lists the types, 'TYPE,help' the options); may be repeated",
     )
     parser.add_argument(
         "-object",
@@ -165,8 +171,15 @@ async def serve(
             print(port.describe(), file=sys.stderr, flush=True)
         async with controlled(network, control):
             report_ready(ready_fd)
-            await until_stopped(network)
+            await until_stopped(network, ends=ended(network))
     return 0
+
+
+def ended(network: Network) -> list[asyncio.Future[str]]:
+    """What also ends the command: whoever holds the other side of a `stdio` port has gone."""
+    from wirebay.ports.framed import StdioPort
+
+    return [port.ended for port in network.ports.values() if isinstance(port, StdioPort)]
 
 
 async def build(network: Network, netdevs: Sequence[Netdev]) -> None:

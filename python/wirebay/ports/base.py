@@ -82,6 +82,10 @@ class Port:
         """Undo the host's side of the set-up only; for when the worker's side goes by itself."""
         return await self._teardown.run()
 
+    def at_end(self, step: Callable[[], object]) -> None:
+        """Have `step` called when the port is released."""
+        self._teardown.add(step)
+
     async def fail(self, reason: str) -> None:
         """The worker gave the port up, for `reason` (a sentence)."""
         self._in_worker = False
@@ -97,6 +101,9 @@ class Port:
 
     def on_event(self, event: dict[str, Any]) -> None:
         """An event of the worker about this port, other than its failure."""
+
+    async def moved(self) -> None:
+        """The port was plugged in or unplugged; for those who have others follow."""
 
     def service_drops(self) -> Mapping[str, int]:
         """What the port's services in Python dropped, by reason; the worker counts its own."""
