@@ -123,7 +123,7 @@ class Network:
     ) -> Port:
         """Add a port.
 
-        `netdev` is a netdev type of QEMU's (user, stream, tap, hubport) with its options as keywords, spelled
+        `netdev` is a netdev type (docs/netdevs.md) with its options as keywords, spelled
         as QEMU does with _ for -; or the options as an object, alone. Without `id` one is made up. `tap`
         also takes `tap=`, a `wirebay.tun.Tap` that the caller opened, and `mtu=`, that of its interface.
 
