@@ -31,7 +31,7 @@ NETTOOL := $(CACHE)/nettool
 QEMU_PACKAGES := qemu-system-x86,seabios,ipxe-qemu
 # Programs that guests are tried with.
 CLIENTS := curl=curl dhclient=isc-dhcp-client dig=bind9-dnsutils iperf3=iperf3 rdisc6=ndisc6 smbclient=smbclient \
-    smbd=samba tftp=tftp-hpa tracepath=iputils-tracepath traceroute=traceroute \
+    smbd=samba tftp=tftp-hpa tracepath=iputils-tracepath traceroute=traceroute tshark=tshark \
     /lib/systemd/systemd-networkd=systemd
 
 .PHONY: demo test test-unit test-rust test-slow lint lint-python lint-rust fmt bench docs clean cargo guests

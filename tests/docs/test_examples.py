@@ -35,7 +35,10 @@ def test_an_example_is_taken_by_its_command(page: str, words: list[str]) -> None
             ns.user_options(ns.parse(arguments))
         case "serve":
             parsed = serve.make_parser().parse_args(arguments)
-            assert serve.plan([parse_netdev(text) for text in parsed.netdev])
+            netdevs = serve.plan([parse_netdev(text) for text in parsed.netdev])
+            assert netdevs
+            filters = serve.plan_filters(parsed.object, parsed.chardev, netdevs)
+            assert len(filters.objects) == len(parsed.object)
             control_path(parsed.control, parsed.qmp)
         case "ctl":
             ctl.parse(arguments)

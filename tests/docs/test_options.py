@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import ROOT, commands
-from wirebay.options import passt, stream, tap, types
+from wirebay.options import objects, passt, stream, tap, types
 from wirebay.options.reader import OldReader
 from wirebay.options.user import read_user
 
@@ -32,8 +32,15 @@ NETDEVS: dict[str, type] = {
     "stream": types.StreamOptions,
     "tap": types.TapOptions,
     "hubport": types.HubportOptions,
+    "switchport": types.SwitchportOptions,
 }
 GROUPS = ("addr", "local", "remote")  # of options, by the names of types that have them
+FILTERS: tuple[type, ...] = (
+    objects.DumpOptions,
+    objects.MirrorOptions,
+    objects.RedirectorOptions,
+    objects.BufferOptions,
+)
 ADDRESSES: tuple[type, ...] = (types.UnixAddr, types.InetAddr, types.FdAddr)
 REFUSED = {
     "passt": (*passt.SERVED, *passt.NOT_SERVED),
@@ -109,6 +116,13 @@ def test_every_option_of_a_netdev_is_on_its_page(kind: str) -> None:
     spelled = {f"{name}.type" if name in groups else name.replace("_", "-") for name in names}
     words = {word.replace("_", "-") for word in code_words(DOCS / f"netdev-{kind}.md")}
     assert spelled - words == set()
+
+
+@pytest.mark.parametrize("kind", FILTERS, ids=lambda kind: str(kind.__name__))
+def test_every_option_of_a_filter_is_on_the_page_of_filters(kind: type) -> None:
+    names = fields(kind) - {"id", "behind"}
+    words = {word.replace("-", "_") for word in code_words(DOCS / "filters.md")}
+    assert names - words == set()
 
 
 @pytest.mark.parametrize("kind", ADDRESSES, ids=lambda kind: str(kind.__name__))

@@ -86,6 +86,13 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
         "reconnect-ms": "milliseconds until a lost peer is looked for again (default: 0, never)",
         "max-peers": "peers a server takes at the same time, each on a port of its own (default: 1)",
     },
+    "switchport": {
+        "switch": "name of the switch",
+        "netdev": "id of the port to plug in",
+        "vlan": "VLAN of untagged frames",
+        "trunk": "VLANs carried tagged, as 10:20:100-199",
+        "isolated": "reach only ports that are not isolated (default: off)",
+    },
     "tap": {
         "ifname": "name of the interface (default: the kernel chooses)",
         "netns": "path of the network namespace it is in",

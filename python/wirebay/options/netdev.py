@@ -14,6 +14,7 @@ from wirebay.options.reader import KeyvalReader, ObjectReader, OldReader, Reader
 from wirebay.options.refused import INSTEAD, refuse
 from wirebay.options.socket import read_socket
 from wirebay.options.stream import read_stream
+from wirebay.options.switchport import read_switchport
 from wirebay.options.tap import read_bridge, read_tap
 from wirebay.options.types import (
     BridgeOptions,
@@ -23,6 +24,7 @@ from wirebay.options.types import (
     InetAddr,
     Netdev,
     StreamOptions,
+    SwitchportOptions,
     TapOptions,
     UnixAddr,
     UserOptions,
@@ -40,6 +42,7 @@ __all__ = [
     "InetAddr",
     "Netdev",
     "StreamOptions",
+    "SwitchportOptions",
     "TapOptions",
     "UnixAddr",
     "UserOptions",
@@ -106,6 +109,7 @@ _READERS: dict[str, Callable[[str, Reader], Netdev]] = {
     "socket": read_socket,
     "stdio": read_stdio,
     "stream": read_stream,
+    "switchport": read_switchport,
     "tap": read_tap,
     "user": read_user,
     "vde": read_vde,

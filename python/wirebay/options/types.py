@@ -47,6 +47,7 @@ __all__ = [
     "SocketOptions",
     "StdioOptions",
     "StreamOptions",
+    "SwitchportOptions",
     "TapOptions",
     "UnixAddr",
     "UnixTarget",
@@ -187,6 +188,21 @@ class HubportOptions:
     netdev: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SwitchportOptions:
+    """`switchport`, ours: a place on the switch called `switch`, for the port named `netdev`.
+
+    `vlan` is the VLAN of untagged frames, `trunk` the ranges (first, last) of those carried tagged.
+    """
+
+    id: str
+    switch: str
+    netdev: str | None = None
+    vlan: int | None = None
+    trunk: tuple[tuple[int, int], ...] | None = None
+    isolated: bool = False
+
+
 Netdev = (
     BessOptions
     | BridgeOptions
@@ -196,6 +212,7 @@ Netdev = (
     | SocketOptions
     | StdioOptions
     | StreamOptions
+    | SwitchportOptions
     | TapOptions
     | UserOptions
     | VdeOptions

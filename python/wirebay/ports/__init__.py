@@ -26,6 +26,7 @@ PORT_CLASSES = {
     "SocketOptions": "wirebay.ports.socket:make_port",
     "StdioOptions": "wirebay.ports.framed:StdioPort",
     "StreamOptions": "wirebay.ports.stream:StreamPort",
+    "SwitchportOptions": "wirebay.ports.switchport:SwitchportPort",
     "TapOptions": "wirebay.ports.tap:TapPort",
     "UserOptions": "wirebay.ports.user:UserPort",
     "VdeOptions": "wirebay.ports.vde:make_port",

@@ -6,6 +6,7 @@
 
 mod control;
 mod datagram;
+mod filters;
 mod host;
 pub mod isolation;
 mod plane;

@@ -48,10 +48,11 @@ impl Prefix {
         }
     }
 
-    fn emit(self, len: usize, into: &mut Vec<u8>) {
+    /// The bytes that say `len`, and how many of them there are.
+    fn bytes(self, len: usize) -> ([u8; 4], usize) {
         match self {
-            Prefix::Qemu => into.extend((len as u32).to_be_bytes()),
-            Prefix::Vpnkit => into.extend((len as u16).to_le_bytes()),
+            Prefix::Qemu => ((len as u32).to_be_bytes(), 4),
+            Prefix::Vpnkit => ((len as u32).to_le_bytes(), 2),
         }
     }
 
@@ -89,6 +90,8 @@ struct Peer {
 pub struct StreamPort {
     prefix: Prefix,
     peer: Option<Peer>,
+    /// Bytes between the length and what it counts.
+    extra: usize,
 }
 
 /// Why a connection has ended: one sentence.
@@ -97,7 +100,13 @@ pub type Ended = String;
 impl StreamPort {
     /// A port without a peer.
     pub fn new(prefix: Prefix) -> Self {
-        StreamPort { prefix, peer: None }
+        StreamPort { prefix, ..StreamPort::default() }
+    }
+
+    /// A port whose frames have so many bytes more in front of them, which their length does not count. They are handed
+    /// out with the frame.
+    pub fn with_extra(extra: usize) -> Self {
+        StreamPort { extra, ..StreamPort::default() }
     }
 
     /// Take a connected socket as the peer, or two descriptors, of which one is for output; false if there is one
@@ -149,14 +158,21 @@ impl StreamPort {
 
     /// Queue a plain frame; [`StreamPort::flush`] sends it.
     pub fn push(&mut self, frame: &Frame<'_>) -> Result<(), DropReason> {
+        let padding = &[0; LEAST_FRAME][frame.bytes.len().min(LEAST_FRAME)..];
+        let (prefix, len) = self.prefix.bytes(frame.bytes.len() + padding.len());
+        self.queue(&[&prefix[..len], frame.bytes, padding])
+    }
+
+    /// Queue pieces one behind the other, all or none.
+    pub fn queue(&mut self, pieces: &[&[u8]]) -> Result<(), DropReason> {
         let peer = self.peer.as_mut().ok_or(DropReason::LinkDown)?;
-        let len = frame.bytes.len().max(LEAST_FRAME);
-        if peer.queue.len() - peer.sent + self.prefix.len() + len > QUEUE + MAX_LEN {
+        let len: usize = pieces.iter().map(|piece| piece.len()).sum();
+        if peer.queue.len() - peer.sent + len > QUEUE + MAX_LEN {
             return Err(DropReason::QueueFull);
         }
-        self.prefix.emit(len, &mut peer.queue);
-        peer.queue.extend(frame.bytes);
-        peer.queue.resize(peer.queue.len() + len - frame.bytes.len(), 0);
+        for piece in pieces {
+            peer.queue.extend_from_slice(piece);
+        }
         Ok(())
     }
 
@@ -178,7 +194,7 @@ impl StreamPort {
     /// Read once and hand every whole frame to `sink`.
     pub fn read(&mut self, buf: &mut Vec<u8>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Ended> {
         let Some(peer) = self.peer.as_mut() else { return Ok(()) };
-        peer.read(self.prefix, buf, sink)
+        peer.read((self.prefix, self.extra), buf, sink)
     }
 }
 
@@ -211,9 +227,14 @@ impl Peer {
     }
 
     /// `buf` is lent by the loop for all streams; only the tail of an unfinished frame is kept here.
-    fn read(&mut self, prefix: Prefix, buf: &mut Vec<u8>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Ended> {
+    fn read(
+        &mut self,
+        (prefix, extra): (Prefix, usize),
+        buf: &mut Vec<u8>,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), Ended> {
         let kept = self.input.len();
-        buf.resize(kept.max(MAX_LEN + prefix.len()) + READ, 0);
+        buf.resize(kept.max(MAX_LEN + prefix.len() + extra) + READ, 0);
         buf[..kept].copy_from_slice(&self.input);
         let place = &mut buf[kept..kept + READ];
         let got = match &self.out {
@@ -230,7 +251,7 @@ impl Peer {
             }
         };
         let data = &buf[..kept + got];
-        let used = split(prefix, data, sink)?;
+        let used = split(prefix, extra, data, sink)?;
         self.input.clear();
         self.input.extend_from_slice(&data[used..]);
         Ok(())
@@ -250,17 +271,17 @@ fn is_shut(out: &OwnedFd) -> bool {
 }
 
 /// Hand out the whole frames in `data`; how many bytes they took.
-fn split(prefix: Prefix, data: &[u8], sink: &mut dyn FnMut(&[u8])) -> Result<usize, Ended> {
+fn split(prefix: Prefix, extra: usize, data: &[u8], sink: &mut dyn FnMut(&[u8])) -> Result<usize, Ended> {
     let mut at = 0;
     while let Some((len, rest)) = prefix.take(&data[at..]) {
         if len > MAX_LEN {
             return Err(format!("the peer sent a frame of {len} bytes, over the limit of {MAX_LEN}"));
         }
-        let Some(frame) = rest.get(..len) else { break };
+        let Some(frame) = rest.get(..extra + len) else { break };
         if len > 0 {
             sink(frame);
         }
-        at += prefix.len() + len;
+        at += prefix.len() + extra + len;
     }
     Ok(at)
 }
@@ -309,7 +330,7 @@ mod tests {
         #[test]
         fn any_bytes_end_in_frames_or_in_one_sentence(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
             let mut total = 0;
-            match split(Prefix::Qemu, &bytes, &mut |frame| total += frame.len()) {
+            match split(Prefix::Qemu, 0, &bytes, &mut |frame| total += frame.len()) {
                 Ok(used) => prop_assert!(used <= bytes.len() && total <= used),
                 Err(sentence) => prop_assert!(sentence.contains("over the limit")),
             }
