@@ -129,7 +129,7 @@ class Network:
     ) -> Port:
         """Add a port.
 
-        `netdev` is a netdev type of QEMU's (user, stream, tap, hubport) with its options as keywords, spelled
+        `netdev` is a netdev type (docs/netdevs.md) with its options as keywords, spelled
         as QEMU does with _ for -; or the options as an object, alone. Without `id` one is made up. `tap`
         also takes `tap=`, a `wirebay.tun.Tap` that the caller opened, and `mtu=`, that of its interface.
 
@@ -144,6 +144,12 @@ class Network:
         if netdev.id in self._ports:
             raise OptionError(f"Duplicate ID '{netdev.id}' for netdev")
         port = port_class(netdev)(self, netdev, **extra)
+        return await self._open(port)
+
+    async def adopt(self, port: Port) -> Port:
+        """Add a port that another port has made for itself. Raises as `add` does."""
+        if port.id in self._ports:
+            raise OptionError(f"Duplicate ID '{port.id}' for netdev")
         return await self._open(port)
 
     async def add_chardev(self, text: str) -> Chardev:
@@ -172,12 +178,6 @@ class Network:
 
             kind = object_from_dict({"qom-type": kind, "id": id, **qemu_spelling(options)})
         return await self.objects.add(kind)
-
-    async def adopt(self, port: Port) -> Port:
-        """Add a port that another port has made for itself. Raises as `add` does."""
-        if port.id in self._ports:
-            raise OptionError(f"Duplicate ID '{port.id}' for netdev")
-        return await self._open(port)
 
     async def _open(self, port: Port) -> Port:
         # Known before it is open: no second port can take the id meanwhile, and no event is lost.

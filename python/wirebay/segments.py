@@ -38,10 +38,14 @@ class Hub:
         """Plug `port` in. Raises OptionError when it is on a segment already."""
         await self._join(port)
 
+    async def join_like(self, port: Port, other: Port) -> None:
+        """Plug `port` in as `other` is plugged in here: in the same VLANs, isolated or not."""
+        await self._join(port, **other.place)
+
     async def _join(self, port: Port, **options: Any) -> None:
         refuse_if_plugged(port)
         await self.network.worker.call("join", hub=self.name, port=port.id, **options)
-        port.hub = self
+        port.hub, port.place = self, options
         await port.moved()
 
     async def leave(self, port: Port) -> None:

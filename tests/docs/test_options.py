@@ -34,13 +34,13 @@ NETDEVS: dict[str, type] = {
     "hubport": types.HubportOptions,
     "switchport": types.SwitchportOptions,
 }
+GROUPS = ("addr", "local", "remote")  # of options, by the names of types that have them
 FILTERS: tuple[type, ...] = (
     objects.DumpOptions,
     objects.MirrorOptions,
     objects.RedirectorOptions,
     objects.BufferOptions,
 )
-GROUPS = ("addr", "local", "remote")  # of options, by the names of types that have them
 ADDRESSES: tuple[type, ...] = (types.UnixAddr, types.InetAddr, types.FdAddr)
 REFUSED = {
     "passt": (*passt.SERVED, *passt.NOT_SERVED),

@@ -18,6 +18,7 @@ CLASSES = {
     "l2tpv3": types.L2tpv3Options,
     "socket": types.SocketOptions,
     "stdio": types.StdioOptions,
+    "switchport": types.SwitchportOptions,
     "tap": types.TapOptions,
     "vde": types.VdeOptions,
     "vfkit": types.VfkitOptions,

@@ -107,6 +107,14 @@ async def test_a_path_too_long_is_refused_before_anything_is_opened() -> None:
         assert not fake.sent("dgram_add")
 
 
+async def test_a_path_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    local = {"type": "unix", "path": tmp_path / "ours"}
+    async with lab() as (network, _):
+        with pytest.raises(OptionError, match="the worker takes text only"):
+            await network.add("dgram", id="n", local=local, remote={"type": "unix", "path": "/x\udcff"})
+    assert not (tmp_path / "ours").exists()
+
+
 async def test_a_tunnel_is_described_to_the_worker() -> None:
     async with lab() as (network, fake):
         port = await network.add(

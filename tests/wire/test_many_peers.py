@@ -144,3 +144,25 @@ async def test_an_abstract_name_is_listened_on_and_connected_to(network: Network
         await asyncio.wait_for(client.connected, 5)  # type: ignore[attr-defined]
         await first.send(frame(1))
         assert await second.receive() == frame(1)
+
+
+async def test_peers_are_in_the_vlan_of_their_server_and_isolated_as_it_is(
+    network: Network, tmp_path: Path
+) -> None:
+    path = tmp_path / "sock"
+    server = await serve(network, path, 2)
+    switch = await network.switch("lan")
+    await switch.join(server, vlan=10, isolated=True)
+    same, port = await Guest.on(network, "same", 1)
+    await switch.join(port, vlan=10)
+    other, port = await Guest.on(network, "other", 2)
+    await switch.join(port, vlan=20)
+    with same, other, await dial(path) as first, await dial(path) as second:
+        await joined(network, 5)
+        await first.send(frame(1))
+        assert await same.receive() == frame(1)
+        await same.send(frame(2))
+        assert [await first.receive(), await second.receive()] == [frame(2)] * 2
+        await network.stats()
+        with pytest.raises(BlockingIOError):
+            other.sock.recv(1)

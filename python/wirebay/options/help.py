@@ -89,8 +89,8 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
     "switchport": {
         "switch": "name of the switch",
         "netdev": "id of the port to plug in",
-        "vlan": "VLAN of its untagged frames",
-        "trunk": "VLANs of its tagged frames, as 10:20:100-199",
+        "vlan": "VLAN of untagged frames",
+        "trunk": "VLANs carried tagged, as 10:20:100-199",
         "isolated": "reach only ports that are not isolated (default: off)",
     },
     "tap": {

@@ -47,6 +47,7 @@ __all__ = [
     "SocketOptions",
     "StdioOptions",
     "StreamOptions",
+    "SwitchportOptions",
     "TapOptions",
     "UnixAddr",
     "UnixTarget",

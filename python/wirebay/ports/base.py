@@ -22,8 +22,8 @@ class Port:
     """Anything that gives and takes frames; made by `Network.add()`.
 
     `id` is its name, `kind` its netdev type, `hub` the segment it sits on (None: unplugged), `link`
-    whether its link is up. `failed` resolves to one sentence if the port ends by itself, as a TAP does when
-    it is deleted.
+    whether its link is up, `place` how it sits on its segment. `failed` resolves to one sentence if the port
+    ends by itself, as a TAP does when it is deleted.
     """
 
     kind: ClassVar[str]
@@ -32,6 +32,7 @@ class Port:
         self.network = network
         self.id = options.id
         self.hub: Hub | None = None
+        self.place: Mapping[str, Any] = {}
         self.link = True
         self.failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._teardown = Teardown()

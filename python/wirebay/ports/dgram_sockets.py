@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from wirebay.errors import HostError
+from wirebay.errors import HostError, OptionError
 from wirebay.options.link_types import FdAddr, InetAddr, UnixAddr
 from wirebay.ports.sockets import (
     BUFFER_OPTIONS,
@@ -117,7 +117,12 @@ def group_sender(family: int, group: InetName, local: InetName | None) -> socket
 
 
 def unix(local: UnixAddr, remote: UnixAddr) -> Sockets:
-    """A unix socket bound to `local`; `remote` may come later, and come again. Raises HostError."""
+    """A unix socket bound to `local`; `remote` may come later, and come again.
+
+    Raises HostError, OptionError for a `remote` that cannot be told to the worker.
+    """
+    if not remote.path.isprintable():
+        raise OptionError(f"remote.path={remote.path!r}: the worker takes text only")
     sock, undo = bound_unix(local)
     to = {"unix": unix_name(remote)}
     return Sockets(receiver=sock, to=to, address=f"udp={local.path}:{remote.path}", undo=undo)

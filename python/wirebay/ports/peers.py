@@ -169,7 +169,7 @@ class Peers:
                 if port.hub is not None and port.hub is not self._server.hub:
                     await port.hub.leave(port)
                 if port.hub is None and self._server.hub is not None:
-                    await self._server.hub.join(port)
+                    await self._server.hub.join_like(port, self._server)
 
     async def close(self) -> None:
         """Remove all children."""

@@ -401,7 +401,7 @@ impl Plane {
             Kind::User(Some(user)) => Some(user),
             _ => None,
         });
-        let first = [self.next_release(), self.next_retry()].into_iter().flatten().min();
+        let first = [self.next_retry(), self.next_release()].into_iter().flatten().min();
         users.fold((!self.to_poll.is_empty(), first), |(busy, first), user| {
             let deadline = user.net.next_deadline();
             (busy || user.busy, [first, deadline].into_iter().flatten().min())

@@ -38,7 +38,7 @@ const LEAST_FRAME: usize = 60;
 /// Most addresses of one port.
 const MAX_PEERS: usize = 1024;
 /// How soon, and how late at most, to try again where nobody tells that there is room.
-const FIRST_RETRY: Duration = Duration::from_millis(1);
+const FIRST_RETRY: Duration = Duration::from_micros(50);
 const LAST_RETRY: Duration = Duration::from_millis(50);
 /// What vfkit sends before its first frame, to make its address known.
 const GREETING: &[u8] = b"VFKT";
@@ -89,7 +89,10 @@ struct Entry {
 struct Queue {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
+    /// How many of the entries are gone.
     sent: usize,
+    /// How many messages ever were.
+    sent_in_all: u64,
 }
 
 /// The port, with or without its sockets.
@@ -185,9 +188,13 @@ impl DgramPort {
     pub fn flush(&mut self, now: Time, drops: &mut Drops) -> Result<bool, Ended> {
         let waits = self.retry.is_some_and(|at| at > now);
         let Some(link) = self.link.as_mut().filter(|_| !waits) else { return Ok(false) };
+        let before = self.queue.sent_in_all;
         let stuck = self.queue.send(link, drops)?;
+        if !stuck || self.queue.sent_in_all != before {
+            self.patience = FIRST_RETRY;
+        }
         self.retry = (stuck && !link.tells_of_room()).then_some(now + self.patience);
-        self.patience = if stuck { (self.patience * 2).min(LAST_RETRY) } else { FIRST_RETRY };
+        self.patience = (self.patience * 2).min(LAST_RETRY);
         Ok(self.queue.waiting() <= QUEUE / 2 && self.awaited.replace(false))
     }
 
@@ -356,7 +363,10 @@ impl Queue {
     fn send(&mut self, link: &Link, drops: &mut Drops) -> Result<bool, Ended> {
         while !self.is_empty() {
             match self.send_batch(link) {
-                Ok(sent) => self.sent += sent,
+                Ok(sent) => {
+                    self.sent += sent;
+                    self.sent_in_all += sent as u64;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.compact();

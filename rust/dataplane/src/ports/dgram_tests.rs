@@ -77,6 +77,11 @@ fn a_receiver_that_does_not_read_costs_a_bounded_queue_and_is_tried_again_later_
     assert!(port.deadline().unwrap() > first + (first - at(0)));
     theirs.set_nonblocking(true).unwrap();
     let (mut taken, mut buf) = (0, vec![0; 70_000]);
+    let later = at(1000);
+    assert!(theirs.recv(&mut buf).is_ok());
+    taken += 1;
+    port.flush(later, &mut Drops::default()).unwrap();
+    assert_eq!(port.deadline(), Some(later + FIRST_RETRY), "one that reads is tried again soon");
     while let Some(now) = port.deadline() {
         while theirs.recv(&mut buf).is_ok() {
             taken += 1;

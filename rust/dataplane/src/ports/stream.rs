@@ -48,6 +48,14 @@ impl Prefix {
         }
     }
 
+    /// The bytes that say `len`, and how many of them there are.
+    fn bytes(self, len: usize) -> ([u8; 4], usize) {
+        match self {
+            Prefix::Qemu => ((len as u32).to_be_bytes(), 4),
+            Prefix::Vpnkit => ((len as u32).to_le_bytes(), 2),
+        }
+    }
+
     /// The length at the start of `data` and what follows it, as soon as it is all there.
     fn take(self, data: &[u8]) -> Option<(usize, &[u8])> {
         match self {
@@ -151,11 +159,8 @@ impl StreamPort {
     /// Queue a plain frame; [`StreamPort::flush`] sends it.
     pub fn push(&mut self, frame: &Frame<'_>) -> Result<(), DropReason> {
         let padding = &[0; LEAST_FRAME][frame.bytes.len().min(LEAST_FRAME)..];
-        let len = frame.bytes.len() + padding.len();
-        match self.prefix {
-            Prefix::Qemu => self.queue(&[&(len as u32).to_be_bytes(), frame.bytes, padding]),
-            Prefix::Vpnkit => self.queue(&[&(len as u16).to_le_bytes(), frame.bytes, padding]),
-        }
+        let (prefix, len) = self.prefix.bytes(frame.bytes.len() + padding.len());
+        self.queue(&[&prefix[..len], frame.bytes, padding])
     }
 
     /// Queue pieces one behind the other, all or none.
@@ -246,7 +251,7 @@ impl Peer {
             }
         };
         let data = &buf[..kept + got];
-        let used = split((prefix, extra), data, sink)?;
+        let used = split(prefix, extra, data, sink)?;
         self.input.clear();
         self.input.extend_from_slice(&data[used..]);
         Ok(())
@@ -266,7 +271,7 @@ fn is_shut(out: &OwnedFd) -> bool {
 }
 
 /// Hand out the whole frames in `data`; how many bytes they took.
-fn split((prefix, extra): (Prefix, usize), data: &[u8], sink: &mut dyn FnMut(&[u8])) -> Result<usize, Ended> {
+fn split(prefix: Prefix, extra: usize, data: &[u8], sink: &mut dyn FnMut(&[u8])) -> Result<usize, Ended> {
     let mut at = 0;
     while let Some((len, rest)) = prefix.take(&data[at..]) {
         if len > MAX_LEN {
@@ -325,7 +330,7 @@ mod tests {
         #[test]
         fn any_bytes_end_in_frames_or_in_one_sentence(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
             let mut total = 0;
-            match split((Prefix::Qemu, 0), &bytes, &mut |frame| total += frame.len()) {
+            match split(Prefix::Qemu, 0, &bytes, &mut |frame| total += frame.len()) {
                 Ok(used) => prop_assert!(used <= bytes.len() && total <= used),
                 Err(sentence) => prop_assert!(sentence.contains("over the limit")),
             }
