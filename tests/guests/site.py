@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.guests.place import Place, place
 from tests.guests.processes import running, started
+from tests.support import require_namespaces
 
 ROOT = Path(__file__).parents[2]
 CARD = "eth0"
@@ -53,6 +54,7 @@ def hosting(folder: Path) -> Iterator[Place]:
 
     It has the addresses that its DNS gives for all names.
     """
+    require_namespaces()
     resolvers = folder / "resolv.conf"
     resolvers.write_text("nameserver 127.0.0.1\nnameserver ::1\n")
     with place() as host:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +14,7 @@ import pytest
 
 from tests.guests.processes import started, wait_for
 from tests.guests.site import Site, site
-from tests.guests.test_ns import namespaces_and_tun as namespaces_and_tun
 from tests.support import require_tool
-
-pytestmark = pytest.mark.usefixtures("namespaces_and_tun")
 
 BLOB = bytes(range(256)) * 1000
 # What dhclient runs when it has learned something.
@@ -233,3 +231,19 @@ def listening(here: Site, tool: str, address: str) -> Iterator[str]:
             assert server.poll() is None
         yield port
         server.communicate(timeout=10)
+
+
+def test_curl_on_the_host_gets_pages_of_the_guest_by_both_families(tmp_path: Path) -> None:
+    require_tool("curl", "curl")
+    (tmp_path / "blob").write_bytes(BLOB)
+    rules = "hostfwd=tcp:127.0.0.1:8080-10.0.2.15:80,hostfwd=tcp:[::1]:8080-[fec0::15]:80"
+    with site(tmp_path, rules) as here:
+        here.configure()
+        words = ["-u", "-m", "http.server", "--bind", "::", "--directory", str(tmp_path), "80"]
+        with started([*here.guest.into, sys.executable, *words]) as server:
+            assert server.stdout is not None
+            assert server.stdout.readline().startswith("Serving")
+            for address in ("127.0.0.1", "[::1]"):
+                got = tmp_path / "got"
+                here.host.run("curl", "-sS", "-o", str(got), f"http://{address}:8080/blob")
+                assert got.read_bytes() == BLOB

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tests.oracles.user.dissect import Seen
-from tests.oracles.user.stage import GATEWAY, GATEWAY6, GUEST, GUEST6, MAC, Stage
+from tests.oracles.user.stage import GATEWAY, GATEWAY6, GUEST, GUEST6, MAC, PATIENCE, Stage
 from tests.oracles.user.text import Fields, text
 from tests.wire import inet
 from tests.wire.packets import ARP, BROADCAST, RST, arp, checksum, dhcp, ethernet
@@ -23,12 +23,16 @@ OTHER_MAC = bytes.fromhex("525400123499")
 
 @dataclass(frozen=True)
 class Step:
-    """`wants` tells the answer; `silent` asks, in a step that wants none, something that is answered."""
+    """`wants` tells the answer; `silent` asks, in a step that wants none, something that is answered.
+
+    Where one of the two networks is known not to answer, `patience` (seconds) may be short.
+    """
 
     name: str
     do: Do
     wants: Wants | None = None
     silent: Do | None = None
+    patience: float = PATIENCE
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ def _hear(stage: Stage, step: Step) -> Fields:
     if step.wants is None:
         (step.silent or ask_for_silence)(stage)
     before: list[str] = []
-    while (seen := stage.receive()) is not None:
+    while (seen := stage.receive(step.patience)) is not None:
         if wants(stage, seen) or (step.wants and is_refusal(seen)):
             answer = seen.fields | {"answer": seen.kind} if step.wants else {"answer": "nothing"}
             return answer | ({"extra": ", ".join(before)} if before else {})
@@ -89,9 +93,13 @@ def is_noise(seen: Seen) -> bool:
     return seen.kind in ("ra", "ns") or seen.fields.get("arp.operation") == "1"
 
 
+# For a network that does not answer.
+SHORT = 1.0
+
 # Silence. A ping of the gateway, behind the question; both are answered by the network itself.
 
 SILENCE = b"silence"
+SILENT_PORT = 6999
 
 
 def ask_for_silence(stage: Stage) -> None:
@@ -112,7 +120,22 @@ def ask_dhcp_for_silence(stage: Stage) -> None:
     )
 
 
+def ask_tftp_for_silence(stage: Stage) -> None:
+    """TFTP, too: the file is not there."""
+    ask_tftp(stage, (GUEST, SILENT_PORT), (GATEWAY, 69))
+
+
+def ask_tftp6_for_silence(stage: Stage) -> None:
+    ask_tftp(stage, (GUEST6, SILENT_PORT), (GATEWAY6, 69))
+
+
+def ask_tftp(stage: Stage, source: tuple[str, int], server: tuple[str, int]) -> None:
+    stage.send(inet.datagram(source, server, b"\0\1nothing\0octet\0"))
+
+
 def _is_echo_of_silence(stage: Stage, seen: Seen) -> bool:
+    if seen.kind == "tftp error":
+        return seen.destination[1] == SILENT_PORT
     if seen.kind == "dhcp":
         return seen.fields["dhcp.chaddr"].startswith(OTHER_MAC.hex())
     return seen.kind == "echo" and seen.fields["icmp.data"] == text(SILENCE)

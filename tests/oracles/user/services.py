@@ -24,7 +24,7 @@ def dissect(sport: int, dport: int, data: bytes) -> tuple[str, Fields]:
     if sport == DNS:
         return "dns", {"dns.message": text(data)}
     if dport in TFTP_CLIENTS:
-        return "tftp", tftp(data)
+        return "tftp error" if data[:2] == b"\0\5" else "tftp", tftp(data)
     return "udp", {"udp.payload": text(data)}
 
 

@@ -14,6 +14,7 @@ from tests.oracles.user.host import Host, a_host
 from tests.oracles.user.scenes import arp, dhcp, discovery, dns, forwards, icmp, restricted, tcp, tftp, udp
 from tests.oracles.user.script import Answers, Scene, play
 from tests.oracles.user.stage import Stage
+from tests.support import require_namespaces
 
 MODULES = (arp, dhcp, discovery, icmp, udp, tcp, dns, tftp, forwards, restricted)
 SCENES = [scene for module in MODULES for scene in module.SCENES]
@@ -40,6 +41,7 @@ def compared(scene: Scene, host: Host) -> list[Difference] | AssertionError:
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Difference] | AssertionError]:
     """The differences of every scene: all are played, since an accepted one may be in any of them."""
+    require_namespaces()
     folder = tmp_path_factory.mktemp("host")
     for name, data in tftp.FILES.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

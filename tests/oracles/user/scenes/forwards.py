@@ -6,7 +6,7 @@ from tests.oracles.user.host import HERE
 from tests.oracles.user.hosting import connects, ends, gets, gives, sends_from, takes
 from tests.oracles.user.scenes.tcp import CLOSES, acknowledged, any_segment, opens, says, segment
 from tests.oracles.user.scenes.udp import says as says_udp
-from tests.oracles.user.script import HELLO, Do, Scene, Step, asks_arp, does, kind
+from tests.oracles.user.script import HELLO, SHORT, Do, Scene, Step, asks_arp, does, kind
 from tests.oracles.user.stage import GATEWAY, GUEST, Stage
 from tests.wire import inet
 from tests.wire.packets import ACK, RST, SYN
@@ -60,7 +60,7 @@ def program(options: str) -> Scene:
             Step("what it says comes back", says(b"question"), segment),
             Step("the guest ends", CLOSES, segment),
             Step("another port of the address", opens(PROGRAM, 8, 4101), any_segment),
-            Step("a datagram", says_udp(PROGRAM, 7), kind("udp", "error")),
+            Step("a datagram", says_udp(PROGRAM, 7), kind("udp", "error"), patience=SHORT),
             Step("the port of the gateway", opens(GATEWAY, 7, 4102), any_segment),
         ],
         f"{options}guestfwd=tcp:{PROGRAM}:7-cmd:cat",

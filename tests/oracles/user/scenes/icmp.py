@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.oracles.user.host import ELSEWHERE, NOWHERE
-from tests.oracles.user.script import HELLO, Do, Scene, Step, echo, kind, sends
+from tests.oracles.user.script import HELLO, SHORT, Do, Scene, Step, echo, kind, sends
 from tests.oracles.user.stage import GATEWAY, GUEST
 from tests.wire import inet
 from tests.wire.packets import ICMP
@@ -29,7 +29,7 @@ PING = Scene(
         Step("ping of the gateway with one hop", pings(GATEWAY, ttl=1), ECHO),
         Step("ping of another machine", pings(ELSEWHERE), ECHO),
         Step("ping of DNS", pings("10.0.2.3"), ECHO),
-        Step("ping of nobody here", pings("10.0.2.77"), ECHO),
+        Step("ping of nobody here", pings("10.0.2.77"), ECHO, patience=SHORT),
         Step("ping of a network there is no way to", pings(NOWHERE), ECHO),
         Step("ping of the broadcast address", pings("10.0.2.255")),
         Step("ping of everybody", pings("255.255.255.255")),

@@ -8,6 +8,7 @@ from tests.oracles.user.scenes import discovery, dns, icmp, tcp, tftp, udp
 from tests.oracles.user.script import (
     HELLO,
     HELLO6,
+    SHORT,
     Scene,
     Step,
     ask_for_silence6,
@@ -21,6 +22,7 @@ from tests.wire import inet
 from tests.wire.packets import ACK, SYN
 
 SERVER = 5000
+INFORMATION = discovery.dhcp6(11, discovery.CLIENT_ID, discovery.WANTED)
 QUESTION = dns.question(0x77, "name.test")
 
 V4 = Scene(
@@ -57,7 +59,7 @@ V6 = Scene(
     [
         HELLO6,
         Step("routers", discovery.solicits(LINK_LOCAL), kind("ra")),
-        Step("information", discovery.dhcp6(11, discovery.CLIENT_ID, discovery.WANTED), kind("dhcp6")),
+        Step("information", INFORMATION, kind("dhcp6"), patience=SHORT),
         Step("ping of the gateway", discovery.pings(GATEWAY6), discovery.ECHO),
         Step("ping of another machine", discovery.pings(ELSEWHERE6), silent=ask_for_silence6),
         Step(
@@ -72,7 +74,7 @@ V6 = Scene(
             tcp.any_segment,
         ),
         Step("a connection to another machine", tcp.opens(ELSEWHERE6, SERVER, 4002), tcp.any_segment),
-        Step("a file", tftp.asks(6900, "boot", v6=True), tftp.ANSWER),
+        Step("a file", tftp.asks(6900, "boot", v6=True), tftp.ANSWER, patience=SHORT),
     ],
     "restrict=on,tftp={folder}/tftp,bootfile=pxelinux.0",
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.oracles.user.dissect import Seen
 from tests.oracles.user.host import LOOPBACK, LOOPBACK6, NOWHERE, NOWHERE6
 from tests.oracles.user.hosting import STREAM, accepts, ends, gets, gives, resets, serves
-from tests.oracles.user.script import HELLO, HELLO6, Do, Scene, Step, does, sends
+from tests.oracles.user.script import HELLO, HELLO6, SHORT, Do, Scene, Step, does, sends
 from tests.oracles.user.stage import FIRST, GATEWAY, GATEWAY6, GUEST, GUEST6, Flow, Stage
 from tests.wire import inet
 from tests.wire.packets import ACK, FIN, PSH, RST, SYN, Segment
@@ -87,7 +87,7 @@ def lives(gateway: str, loopback: str, nowhere: str) -> list[Step]:
             opens(gateway, SERVER, 4007, MSS + b"\4\2\x08\x0a\0\0\0\1\0\0\0\0\1\3\3\7"),
             segment,
         ),
-        Step("a SYN that comes twice", repeats_syn, any_segment),
+        Step("a SYN that comes twice", repeats_syn, any_segment, patience=SHORT),
     ]
 
 
@@ -115,9 +115,9 @@ TCP = Scene(
             "a reset of nothing", sends(inet.segment(Segment((GUEST, 4023), (GATEWAY, SERVER), 77, 0, RST)))
         ),
         Step("a wrong checksum", spoilt),
-        Step("to nobody in the network", opens("10.0.2.77", SERVER, 4030), any_segment),
+        Step("to nobody in the network", opens("10.0.2.77", SERVER, 4030), any_segment, patience=SHORT),
         Step("to this machine", opens("127.0.0.1", SERVER, 4031), any_segment),
-        Step("to everybody", opens("255.255.255.255", SERVER, 4032)),
+        Step("to everybody", opens("255.255.255.255", SERVER, 4032), any_segment, patience=SHORT),
     ],
 )
 

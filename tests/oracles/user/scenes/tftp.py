@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import struct
 
-from tests.oracles.user.script import HELLO, HELLO6, Do, Scene, Step, ask_for_silence6, kind, sends
+from tests.oracles.user.script import (
+    HELLO,
+    HELLO6,
+    Do,
+    Scene,
+    Step,
+    ask_tftp6_for_silence,
+    ask_tftp_for_silence,
+    kind,
+    sends,
+)
 from tests.oracles.user.stage import GATEWAY, GATEWAY6, GUEST, GUEST6, Stage
 from tests.wire import inet
 
@@ -17,11 +27,15 @@ FILES = {
     "tftp/sub/inner": b"inner",
     "secret": b"not for guests",
 }
-ANSWER = kind("tftp", "error")
+ANSWER = kind("tftp", "tftp error", "error")
 
 
 def request(operation: int, name: str, *words: str, mode: str = "octet") -> bytes:
     return struct.pack("!H", operation) + b"".join(word.encode() + b"\0" for word in (name, mode, *words))
+
+
+def says(client: int, message: bytes) -> Do:
+    return sends(inet.datagram((GUEST, client), (GATEWAY, 69), message))
 
 
 def asks(client: int, *words: str, operation: int = RRQ, mode: str = "octet", v6: bool = False) -> Do:
@@ -44,7 +58,7 @@ def answers(operation: int, number: int, rest: bytes = b"") -> Do:
 
 
 def transfers(*, v6: bool = False) -> list[Step]:
-    silent = ask_for_silence6 if v6 else None
+    silent = ask_tftp6_for_silence if v6 else ask_tftp_for_silence
     return [
         Step("a file", asks(6900, "boot", v6=v6), ANSWER),
         Step("its last block", answers(ACK, 1), ANSWER),
@@ -77,11 +91,9 @@ TFTP = Scene(
         Step("out of it and in again", asks(6916, "sub/../boot"), ANSWER),
         Step("text mode", asks(6917, "boot", mode="netascii"), ANSWER),
         Step("a mode nobody knows", asks(6918, "boot", mode="mail"), ANSWER),
-        Step("a write", asks(6919, "new", operation=WRQ)),
-        Step("a request that is cut short", sends(inet.datagram((GUEST, 6920), (GATEWAY, 69), b"\0\1boot"))),
-        Step(
-            "an acknowledgement of nothing", sends(inet.datagram((GUEST, 6921), (GATEWAY, 69), b"\0\4\0\1"))
-        ),
+        Step("a write", asks(6919, "new", operation=WRQ), silent=ask_tftp_for_silence),
+        Step("a request that is cut short", says(6920, b"\0\1boot"), silent=ask_tftp_for_silence),
+        Step("an acknowledgement of nothing", says(6921, b"\0\4\0\1"), silent=ask_tftp_for_silence),
     ],
     "tftp={folder}/tftp",
 )
