@@ -35,6 +35,7 @@ impl DatagramSocket {
     /// Take over a socket that Python has made.
     pub fn adopt(fd: OwnedFd) -> io::Result<Self> {
         let is_v6 = sockopt::socket_domain(&fd)? == AddressFamily::INET6;
+        errors::want_errors(fd.as_fd(), is_v6, true)?;
         Ok(DatagramSocket { fd, is_v6, hops: HOPS, dont_fragment: None })
     }
 
