@@ -24,7 +24,10 @@ ASK = """
 import socket, sys
 print("up", flush=True)
 for line in sys.stdin:
-    print(socket.gethostbyname("name.test"), flush=True)
+    try:
+        print(socket.gethostbyname("name.test"), flush=True)
+    except OSError:
+        print("no answer", flush=True)
 """
 ECHO_ONCE = """
 import socket
@@ -34,7 +37,7 @@ connection.close()
 """
 
 
-def test_a_resolver_that_the_host_changes_to_is_followed_while_it_runs(tmp_path: Path) -> None:
+def test_the_resolvers_of_the_host_are_followed_while_it_runs_also_when_there_are_none(tmp_path: Path) -> None:
     ours = tmp_path / "resolv.conf"
     ours.write_text("nameserver 127.0.0.2\n")
     with (
@@ -61,6 +64,16 @@ def test_a_resolver_that_the_host_changes_to_is_followed_while_it_runs(tmp_path:
             while answer == "192.0.2.2":  # each look-up waits for the network, so that this is no busy loop
                 answer = look_up()
             assert answer == "192.0.2.3"
+            ours.write_text("")  # as a machine that goes offline does
+            answer = look_up()
+            while answer == "192.0.2.3":
+                answer = look_up()
+            assert answer == "no answer"
+            ours.write_text("nameserver 127.0.0.2\n")
+            answer = look_up()
+            while answer == "no answer":
+                answer = look_up()
+            assert answer == "192.0.2.2"
             program.stdin.close()
             assert program.wait(TIMEOUT) == 0
 
