@@ -37,7 +37,9 @@ connection.close()
 """
 
 
-def test_the_resolvers_of_the_host_are_followed_while_it_runs_also_when_there_are_none(tmp_path: Path) -> None:
+def test_the_resolvers_of_the_host_are_followed_while_it_runs_also_when_there_are_none(
+    tmp_path: Path,
+) -> None:
     ours = tmp_path / "resolv.conf"
     ours.write_text("nameserver 127.0.0.2\n")
     with (
