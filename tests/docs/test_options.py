@@ -18,7 +18,7 @@ from wirebay.options.user import read_user
 DOCS = ROOT / "docs"
 COMMANDS = ("ns", "qemu", "serve", "ctl", "doctor")
 # An option begins its line, or follows another one there.
-OPTION = re.compile(r"(?:^  |, )(--?[a-z][a-z-]*)", re.MULTILINE)
+OPTION = re.compile(r"(?:^  |, )(--?[a-z0-9][a-z0-9-]*)", re.MULTILINE)
 NETDEVS: dict[str, type] = {
     "bess": types.BessOptions,
     "bridge": types.BridgeOptions,

@@ -361,10 +361,10 @@ impl Plane {
     }
 
     /// A forward's socket is ready.
-    pub fn forward_ready(&mut self, number: usize, slot: usize) {
+    pub fn forward_ready(&mut self, number: usize, slot: usize, ready: Readiness) {
         let now = self.now;
         if let Some(Port { kind: Kind::User(Some(user)), .. }) = self.port(number) {
-            user.forward_ready(now, slot);
+            user.forward_ready(now, slot, ready);
         }
     }
 

@@ -163,10 +163,15 @@ fn decode(raw: &RawAddr) -> Option<SocketAddr> {
     }
 }
 
-/// Room for the control messages used here: packet information and a segment size, with their headers.
+/// Room for the control messages used here, with their headers: packet information, and with it a segment size or an
+/// extended error (104 bytes over IPv6).
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
-struct Control([u8; 96]);
+struct Control([u8; 128]);
+
+impl Control {
+    const EMPTY: Control = Control([0; 128]);
+}
 
 fn push_control<T>(message: &mut libc::msghdr, level: c_int, kind: c_int, value: &T) {
     let used = message.msg_controllen;
@@ -194,7 +199,7 @@ fn push_control<T>(message: &mut libc::msghdr, level: c_int, kind: c_int, value:
 pub fn send_datagram(fd: BorrowedFd<'_>, to: &Peer, data: &[u8], segment: Option<u16>) -> io::Result<()> {
     let (mut addr, addr_len) = encode(&to.addr);
     let mut piece = libc::iovec { iov_base: data.as_ptr().cast_mut().cast(), iov_len: data.len() };
-    let mut control = Control([0; 96]);
+    let mut control = Control::EMPTY;
     // SAFETY: all-zero is a valid msghdr.
     let mut message: libc::msghdr = unsafe { zeroed() };
     (message.msg_name, message.msg_namelen) = ((&raw mut addr).cast(), addr_len);
@@ -244,7 +249,7 @@ impl Default for DatagramBatch {
         DatagramBatch {
             data: vec![0; BATCH * SLOT],
             addrs: vec![addr; BATCH],
-            controls: vec![Control([0; 96]); BATCH],
+            controls: vec![Control::EMPTY; BATCH],
         }
     }
 }
