@@ -1,5 +1,7 @@
 //! The control socket: commands and their descriptors in, replies and events out.
 
+mod flows;
+
 use crate::plane::{Incident, NamedHub, Plane};
 use crate::poll::{self, Source};
 use crate::ports::stream::StreamPort;
@@ -196,6 +198,10 @@ impl Plane {
                 self.user(&port)?.attach(now, connection, one_fd(fds)?)
             }
             Command::ServiceRefuse { port, connection } => Ok(self.user(&port)?.refuse(connection)),
+            Command::Flows { port, from, limit } => {
+                let now = self.now;
+                flows::page(self.user(&port)?, now, from, limit)
+            }
             Command::GuestPing { port, addr, ident, seq, size } => {
                 self.user(&port)?.ping(Ping { addr, ident, seq, size })
             }

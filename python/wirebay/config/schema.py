@@ -1,0 +1,142 @@
+"""The JSON Schema of the file, for editors.
+
+It is made of the options' dataclasses and the functions that read them. The words and their types are those that the functions ask for (`words.py`); the dataclasses add what a
+function does not tell: which have no default, which are one of a few, and a sentence for people.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from wirebay.config.file import Settings
+from wirebay.config.words import Section, Word, words_of
+from wirebay.options.netdev import netdev_readers
+from wirebay.options.reader import _ID as ID_PATTERN
+from wirebay.options.reader import _RANGES as RANGES
+from wirebay.options.reader import ID_RULE, MAX_ID
+
+__all__ = ["schema"]
+
+Schema = dict[str, Any]
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+# A text may be given as a number: a port, a descriptor.
+TEXT: Schema = {"type": ["string", "integer"]}
+# An element of a list is a text, or wrapped as QEMU's JSON has it.
+ELEMENT: Schema = {
+    "anyOf": [
+        {"type": "string"},
+        {
+            "type": "object",
+            "properties": {"str": TEXT},
+            "required": ["str"],
+            "additionalProperties": False,
+        },
+    ]
+}
+IDENTIFIER: Schema = {
+    "type": "string",
+    "pattern": f"^{ID_PATTERN.pattern}$",
+    "maxLength": MAX_ID,
+    "description": f"The name of the port: {ID_RULE}",
+}
+
+
+def schema() -> Schema:
+    """The schema of a whole file."""
+    netdevs = [netdev_schema(name, read) for name, read in sorted(netdev_readers().items())]
+    return {
+        "$schema": DIALECT,
+        "title": "wirebay serve --config",
+        **closed(
+            {
+                "netdev": {
+                    "type": "array",
+                    "description": "The ports and hubs, as -netdev",
+                    "items": {"oneOf": netdevs},
+                },
+                **settings_schema(),
+            },
+            [],
+        ),
+    }
+
+
+def settings_schema() -> dict[str, Schema]:
+    """The words of the file beside its ports."""
+    return {
+        name.replace("_", "-"): {"type": "string", "minLength": 1, **choices(kind)}
+        for name, kind in get_type_hints(Settings).items()
+    }
+
+
+def netdev_schema(name: str, read: Callable[..., object]) -> Schema:
+    """The options of one netdev type."""
+    options = get_type_hints(read)["return"]
+    kinds, needed = get_type_hints(options), without_default(options)
+    properties: dict[str, Schema] = {"type": {"const": name}, "id": IDENTIFIER}
+    required = ["type", "id"]
+    for word, what in words_of(read).items():
+        properties[word] = of_word(what) | choices(kinds.get(word.replace("-", "_")))
+        if what.required or word.replace("-", "_") in needed:
+            required.append(word)
+    return closed(properties, required) | {"description": summary(options)}
+
+
+def without_default(options: Any) -> set[str]:
+    """The fields that must be there; a switch left out is off, and what may be None can be left out."""
+    kinds = get_type_hints(options)
+    return {
+        field.name
+        for field in dataclasses.fields(options)
+        if field.default is dataclasses.MISSING
+        and kinds[field.name] is not bool
+        and NoneType not in get_args(kinds[field.name])
+    }
+
+
+def choices(kind: Any) -> Schema:
+    """What a field may be, where it is one of a few texts."""
+    parts = [kind, *get_args(kind)]
+    few = [choice for part in parts if get_origin(part) is Literal for choice in get_args(part)]
+    return {"enum": few} if few else {}
+
+
+def of_word(what: Word | Section) -> Schema:
+    """The schema of one option."""
+    if isinstance(what, Section):
+        return {"oneOf": [of_group(kind, words) for kind, words in what.kinds.items()]}
+    simple: Mapping[str, Schema] = {
+        "string": TEXT,
+        "strings": {"type": "array", "items": ELEMENT},
+        "boolean": {"type": "boolean"},
+    }
+    if what.kind in simple:
+        return dict(simple[what.kind])
+    numbers = RANGES[what.kind]
+    return {"type": "integer", "minimum": numbers.start, "maximum": numbers.stop - 1}
+
+
+def of_group(kind: str, words: Mapping[str, Word | Section]) -> Schema:
+    """The schema of a group of options such as `addr`, of one type."""
+    properties: dict[str, Schema] = {"type": {"const": kind}}
+    properties |= {name: of_word(word) for name, word in words.items()}
+    return closed(properties, ["type", *(name for name, word in words.items() if word.required)])
+
+
+def closed(properties: Mapping[str, Schema], required: list[str]) -> Schema:
+    """An object that has these members and no others."""
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": required,
+        "additionalProperties": False,
+    }
+
+
+def summary(options: Any) -> str:
+    """What people read: the first paragraph of the dataclass's docstring."""
+    return " ".join((options.__doc__ or "").partition("\n\n")[0].replace("`", "").split())
