@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -30,6 +30,7 @@ from wirebay.ports import Port, port_class
 from wirebay.worker import Worker
 
 if TYPE_CHECKING:
+    from wirebay.layout import Changes, Layout
     from wirebay.options.types import Netdev
 
 logger = logging.getLogger("wirebay")
@@ -64,6 +65,7 @@ class Network:
         self._making_hub = asyncio.Lock()
         self._failing: set[asyncio.Task[None]] = set()
         self._watchers: list[Watcher] = []
+        self._layout: Layout | None = None
         self.closing = False
 
     async def __aenter__(self) -> Self:
@@ -184,6 +186,40 @@ class Network:
             await hub.join(port)
         return hub
 
+    async def move(self, port: Port, hub: Hub | str) -> Hub:
+        """Take `port` from the hub it is on, if any, to another; one that is named is made if there is none.
+
+        Its peer and its flows stay; frames of the moment between are lost. Raises OptionError for a hubport.
+        When it cannot be plugged in there it stays where it was.
+        """
+        target = await self.hub(hub) if isinstance(hub, str) else hub
+        old = port.hub
+        if old is target:
+            return target
+        if old is not None:
+            await old.leave(port)
+        try:
+            await target.join(port)
+        except WirebayError:
+            if old is not None:
+                await old.join(port)
+            raise
+        return target
+
+    async def apply(self, netdevs: Sequence[Netdev | Mapping[str, object]]) -> Changes:
+        """Make the ports be these, given as objects or as `-netdev` takes them in JSON.
+
+        Ports with equal options as in the call before are not touched, and of a user network whose forwards
+        alone differ only those change; without hubports all ports share one hub. Ports that were added in
+        another way stay. Returns what was changed. Raises OptionError and HostError as `add` does; then
+        everything is as it was.
+        """
+        if self._layout is None:
+            from wirebay.layout import Layout
+
+            self._layout = Layout(self)
+        return await self._layout.apply([read_netdev(netdev) for netdev in netdevs])
+
     async def stats(self) -> dict[str, Any]:
         """The counters: `{"ports": {ID: {"kind", "hub", "rx_frames", ...}}}` (docs/protocol.md).
 
@@ -278,6 +314,15 @@ def refuse_if_plugged(port: Port) -> None:
         raise OptionError(f"port '{port.id}' is already on hub '{port.hub.name}'")
     if port.kind == "hubport":
         raise OptionError(f"port '{port.id}' is a hubport: name the port itself")
+
+
+def read_netdev(netdev: Netdev | Mapping[str, object]) -> Netdev:
+    """The options of a port, whichever way they were given. Raises OptionError."""
+    if not isinstance(netdev, Mapping):
+        return netdev
+    from wirebay.options.netdev import netdev_from_dict
+
+    return netdev_from_dict(netdev)
 
 
 def qemu_spelling(options: Mapping[str, object]) -> dict[str, object]:

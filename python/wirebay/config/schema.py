@@ -1,7 +1,8 @@
 """The JSON Schema of the file, for editors.
 
-It is made of the options' dataclasses and the functions that read them. The words and their types are those that the functions ask for (`words.py`); the dataclasses add what a
-function does not tell: which have no default, which are one of a few, and a sentence for people.
+It is made of the options' dataclasses and the functions that read them. The words and their types are those
+that the functions ask for (`words.py`); the dataclasses add what a function does not tell: which have no
+default, which are one of a few, and a sentence for people.
 """
 
 from __future__ import annotations

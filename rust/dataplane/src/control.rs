@@ -198,9 +198,9 @@ impl Plane {
                 self.user(&port)?.attach(now, connection, one_fd(fds)?)
             }
             Command::ServiceRefuse { port, connection } => Ok(self.user(&port)?.refuse(connection)),
-            Command::Flows { port, from, limit } => {
+            Command::Flows { port, first, limit } => {
                 let now = self.now;
-                flows::page(self.user(&port)?, now, from, limit)
+                flows::page(self.user(&port)?, now, first, limit)
             }
             Command::GuestPing { port, addr, ident, seq, size } => {
                 self.user(&port)?.ping(Ping { addr, ident, seq, size })

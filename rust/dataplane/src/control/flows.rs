@@ -10,9 +10,9 @@ use wirebay_wire::ipv4::protocol;
 /// Most flows of one page: no reply comes near its limit.
 const PAGE: usize = 256;
 
-/// A page of the flows of a user network, from place `from` of its table on.
-pub fn page(user: &UserPort, now: Time, from: u32, limit: usize) -> Outcome {
-    let (flows, next) = user.net.list(from, limit.clamp(1, PAGE));
+/// A page of the flows of a user network, from place `first` of its table on.
+pub fn page(user: &UserPort, now: Time, first: u32, limit: usize) -> Outcome {
+    let (flows, next) = user.net.list(first, limit.clamp(1, PAGE));
     let flows: Vec<Value> = flows.iter().map(|flow| members(flow, now)).collect();
     Ok(json!({"flows": flows, "next": next}))
 }
