@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -67,6 +68,8 @@ class Network:
         self._watchers: list[Watcher] = []
         self._layout: Layout | None = None
         self.closing = False
+        # Sockets that listen already, by the id of the stream server that takes a copy (socket activation).
+        self.listeners: dict[str, socket.socket] = {}
 
     async def __aenter__(self) -> Self:
         self._worker = await self._start_worker()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from wirebay.network import Network
 
-__all__ = ["Command", "Context", "QmpError", "device_not_found"]
+__all__ = ["Command", "Context", "Process", "QmpError", "device_not_found"]
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
@@ -31,12 +31,23 @@ def device_not_found(name: str) -> QmpError:
     return QmpError(f"Device '{name}' not found", "DeviceNotFound")
 
 
+class Process(Protocol):
+    """What a command line lets its control do with it."""
+
+    def quit(self) -> None:
+        """End as SIGTERM does."""
+
+    async def reload(self) -> dict[str, Any]:
+        """Read the file again; returns what was changed. Raises WirebayError if that fails."""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What commands act on. `uptime` tells the seconds since the start."""
+    """What commands act on: a network, and its process unless that is a program's. `uptime` is in seconds."""
 
     network: Network
     uptime: Callable[[], float]
+    process: Process | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,18 @@ from typing import TYPE_CHECKING, Any
 from wirebay.errors import HostError, WirebayError, WorkerError
 from wirebay.options.types import FdAddr, InetAddr, StreamOptions
 from wirebay.ports.base import Port
-from wirebay.ports.sockets import accept, address_text, adopt, check, connect, listen, peer_members, tune
+from wirebay.ports.sockets import (
+    accept,
+    address_text,
+    adopt,
+    check,
+    connect,
+    inherit,
+    listen,
+    name_text,
+    peer_members,
+    tune,
+)
 from wirebay.waiting import resolve
 
 if TYPE_CHECKING:
@@ -70,11 +81,13 @@ class StreamPort(Port):
         return {}
 
     async def _listen(self) -> None:
-        addr = self.options.addr
-        listener, unlink = await listen(addr)
+        addr, given = self.options.addr, self.network.listeners.get(self.id)
+        listener, unlink = inherit(given) if given else await listen(addr)
         self._teardown.add(unlink)
         self._teardown.add(listener.close)
-        if isinstance(addr, InetAddr):
+        if given:
+            self.address = name_text(listener)
+        elif isinstance(addr, InetAddr):
             host, port = listener.getsockname()[:2]
             self.address = f"tcp:{addr.host or host}:{port}"
         self.state = "listening"
