@@ -17,10 +17,12 @@ from tests.unit.fake_worker import FakeWorker
 from tests.unit.lab import hubport, unix_server, user
 from wirebay import network as network_module
 from wirebay.cli import serve as serve_module
-from wirebay.cli.serve import plan, run, serve
+from wirebay.cli.daemon import Daemon, Source
+from wirebay.cli.serve import make_parser, run
 from wirebay.errors import HostError, OptionError, WorkerError
 from wirebay.network import Network
 from wirebay.options.types import Netdev
+from wirebay.wiring import ordered
 
 USER = "user,id=u0"
 
@@ -28,6 +30,11 @@ USER = "user,id=u0"
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
 
 
 @pytest.fixture
@@ -61,7 +68,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[[], FakeWorker]:
 def test_netdevs_that_contradict_each_other_are_refused_before_anything_starts(
     monkeypatch: pytest.MonkeyPatch, netdevs: list[str], sentence: str
 ) -> None:
-    monkeypatch.setattr(serve_module, "serve", None)
+    monkeypatch.setattr(serve_module, "start", None)
     with pytest.raises(OptionError) as error:
         run([word for netdev in netdevs for word in ("-netdev", netdev)])
     assert str(error.value) == sentence
@@ -82,18 +89,18 @@ def test_wrong_usage_has_status_2(argv: list[str]) -> None:
 def test_both_spellings_of_netdev_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
-    async def spy(netdevs: list[Netdev], ready_fd: int | None, control: str | None) -> int:
+    def spy(arguments: object, netdevs: list[Netdev]) -> int:
         seen.extend(netdev.id for netdev in netdevs)
         return 0
 
-    monkeypatch.setattr(serve_module, "serve", spy)
+    monkeypatch.setattr(serve_module, "start", spy)
     assert run(["-netdev", "user,id=u0", "--netdev", "user,id=u1"]) == 0
     assert seen == ["u0", "u1"]
 
 
 def test_hubports_come_last() -> None:
     netdevs: list[Netdev] = [hubport("h0", 0, "u0"), user("u0"), hubport("h1", 0, "u1"), user("u1")]
-    assert [netdev.id for netdev in plan(netdevs)] == ["u0", "u1", "h0", "h1"]
+    assert [netdev.id for netdev in ordered(netdevs)] == ["u0", "u1", "h0", "h1"]
 
 
 class Running:
@@ -101,7 +108,8 @@ class Running:
 
     def __init__(self, fake: FakeWorker, netdevs: list[Netdev], ready_fd: int | None = None) -> None:
         self.fake = fake
-        self.task = asyncio.create_task(serve(netdevs, ready_fd))
+        source = Source(make_parser().parse_args([]), netdevs)
+        self.task = asyncio.create_task(Daemon(source, {}).serve(ready_fd))
 
     def stop(self) -> None:
         """As `kill` does, once it is ready."""

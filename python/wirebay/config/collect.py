@@ -66,8 +66,11 @@ class Collector(ObjectReader):
         return self._whole(name, super().required, name) or ""
 
     def identifier(self) -> str:
-        """The option's `id`; "" if it is none."""
-        return self._whole("id", super().identifier) or ""
+        """The option's `id`; "" if it is none. Nothing else in the table depends on it."""
+        had_holes = self._mistakes.has_holes
+        name = self._whole("id", super().identifier) or ""
+        self._mistakes.has_holes = had_holes
+        return name
 
     def refuse(self, names: Iterable[str], network: str) -> None:
         """Keep every one of `names` that was given."""

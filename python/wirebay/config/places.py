@@ -64,7 +64,7 @@ class _Scan:
         self._at += 2 if double else 1
         keys = self._keys()
         self._at += 2 if double else 1
-        path = self._resolve(keys[:-1] if double else keys)
+        path = self._resolve(keys[:-1] if double else keys, start)
         if double:
             path = (*path, keys[-1])
             self._last[path] = self._last.get(path, -1) + 1
@@ -73,11 +73,12 @@ class _Scan:
         self._note(path, start)
         return path
 
-    def _resolve(self, keys: list[str]) -> Path:
+    def _resolve(self, keys: list[str], start: int) -> Path:
         """The path of a header; through an array of tables it means the newest."""
         path: Path = ()
         for key in keys:
             path = (*path, key)
+            self._note(path, start)
             if path in self._last:
                 path = (*path, self._last[path])
         return path
