@@ -14,6 +14,7 @@ from tests.bench.processes import tree, wait_until
 from tests.docs.pages import PAGES, blocks, commands, name_of
 from tests.guests.console import Console
 from wirebay.cli import COMMANDS, ctl, ns, serve
+from wirebay.cli.completion import SHELLS
 from wirebay.cli.control import control_path
 from wirebay.options.netdev import parse_netdev
 
@@ -35,10 +36,13 @@ def test_an_example_is_taken_by_its_command(page: str, words: list[str]) -> None
             ns.user_options(ns.parse(arguments))
         case "serve":
             parsed = serve.make_parser().parse_args(arguments)
-            assert serve.plan([parse_netdev(text) for text in parsed.netdev])
+            serve.check([parse_netdev(text) for text in parsed.netdev])
+            assert parsed.netdev or parsed.config or parsed.schema
             control_path(parsed.control, parsed.qmp)
-        case "ctl":
+        case "ctl" if arguments[0] != ctl.COMPLETION:
             ctl.parse(arguments)
+        case "ctl":
+            assert arguments[1] in SHELLS
         case "qemu":
             dry = arguments if "-n" in arguments else ["-n", *arguments]
             shown = subprocess.run(

@@ -150,9 +150,15 @@ def test_the_same_wrong_rule_twice_is_told_twice() -> None:
         ("netdev = [\n1]", "f:2: 'netdev' is a list of tables: write [[netdev]]"),
         ('log_level = "info"', "f:1: Parameter 'log_level' is unexpected"),
         (USER + "addr.type = 1", "f:4: Parameter 'addr' is unexpected"),
-        ('[[netdev]]\ntype = "stream"\nid = "a"\naddr = 1', "f:4: Invalid parameter type for 'addr', expected: object"),
+        (
+            '[[netdev]]\ntype = "stream"\nid = "a"\naddr = 1',
+            "f:4: Invalid parameter type for 'addr', expected: object",
+        ),
         ("[[netdev]]", "f:1: Parameter 'id' is missing"),
-        (USER + f'tftp = "/x"\nbootfile = "{"b" * 128}"', "f:5: 'bootfile' parameter cannot exceed 127 bytes"),
+        (
+            USER + f'tftp = "/x"\nbootfile = "{"b" * 128}"',
+            "f:5: 'bootfile' parameter cannot exceed 127 bytes",
+        ),
     ],
 )
 def test_a_mistake_has_its_place(text: str, mistake: str) -> None:

@@ -120,7 +120,9 @@ def test_what_wirebay_refuses_a_validator_refuses(old: str, new: str) -> None:
 
 
 WORDS = sorted({word for kind in KINDS.values() for word in kind["properties"]} - {"type", "id"})
-VALUES = st.sampled_from(["true", "1", '"x"', "[]", '["tcp::80-:80"]', "{}", "1.5", "-1", "[1]", '[{ str = "x" }]'])
+VALUES = st.sampled_from(
+    ["true", "1", '"x"', "[]", '["tcp::80-:80"]', "{}", "1.5", "-1", "[1]", '[{ str = "x" }]']
+)
 
 
 @given(st.sampled_from(sorted(KINDS)), st.sampled_from([*WORDS, "colour"]), VALUES)

@@ -54,8 +54,18 @@ def ids(changes: Changes) -> dict[str, list[str]]:
 
 def test_each_kind_of_change_is_told_from_the_others(tmp_path: Path) -> None:
     rules = (parse_hostfwd("tcp::80-:80"),)
-    old = [user("u0"), user("u1"), unix_server("a", tmp_path / "a"), unix_server("b", tmp_path / "b")]
-    new = [user("u0", *rules), replace(user("u1"), mtu=1400), unix_server("a", tmp_path / "a"), user("c")]
+    old: list[Netdev] = [
+        user("u0"),
+        user("u1"),
+        unix_server("a", tmp_path / "a"),
+        unix_server("b", tmp_path / "b"),
+    ]
+    new: list[Netdev] = [
+        user("u0", *rules),
+        replace(user("u1"), mtu=1400),
+        unix_server("a", tmp_path / "a"),
+        user("c"),
+    ]
     changes = compare(old, new, {"u0", "u1", "a", "b"})
     expected = {"added": ["c"], "removed": ["b"], "replaced": ["u1"], "updated": ["u0"]}
     assert ids(changes) == expected
@@ -63,13 +73,13 @@ def test_each_kind_of_change_is_told_from_the_others(tmp_path: Path) -> None:
 
 
 def test_a_port_that_has_gone_is_new_again_and_its_hubport_with_it() -> None:
-    netdevs = [user("u0"), hubport("h0", 0, "u0"), user("u1"), hubport("h1", 0, "u1")]
+    netdevs: list[Netdev] = [user("u0"), hubport("h0", 0, "u0"), user("u1"), hubport("h1", 0, "u1")]
     assert ids(compare(netdevs, netdevs, {"h0", "u1", "h1"})) == {"added": ["u0"], "replaced": ["h0"]}
     assert not compare(netdevs, netdevs, {"u0", "u1", "h0", "h1"})
 
 
 async def test_what_is_equal_is_not_touched(tmp_path: Path) -> None:
-    netdevs = [user("u0"), unix_server("a", tmp_path / "a")]
+    netdevs: list[Netdev] = [user("u0"), unix_server("a", tmp_path / "a")]
     async with running(*netdevs) as (network, fake):
         before = dict(network.ports)
         assert str(await network.apply(netdevs)) == "nothing has changed"
@@ -106,10 +116,15 @@ async def test_a_forward_that_control_has_closed_may_leave_the_file() -> None:
 
 
 async def test_a_port_that_cannot_be_opened_leaves_everything_as_it_was(tmp_path: Path) -> None:
-    netdevs = [user("u0"), unix_server("a", tmp_path / "a")]
+    netdevs: list[Netdev] = [user("u0"), unix_server("a", tmp_path / "a")]
     with socket.create_server(("127.0.0.1", 0)) as taken:
         rule = parse_hostfwd(f"tcp:127.0.0.1:{taken.getsockname()[1]}-:80")
-        wanted = [user("u0"), unix_server("a", tmp_path / "a"), unix_server("b", tmp_path / "b"), user("u1", rule)]
+        wanted: list[Netdev] = [
+            user("u0"),
+            unix_server("a", tmp_path / "a"),
+            unix_server("b", tmp_path / "b"),
+            user("u1", rule),
+        ]
         async with running(*netdevs) as (network, fake):
             before = dict(network.ports)
             with pytest.raises(HostError, match="Address already in use"):
@@ -132,7 +147,7 @@ async def test_a_wrong_rule_brings_the_other_rules_back() -> None:
 
 
 async def test_a_new_port_may_take_the_address_of_one_that_goes() -> None:
-    async with running(tcp_server("a", 0)) as (network, fake):
+    async with running(tcp_server("a", 0)) as (network, _fake):
         number = int(network.ports["a"].address.rpartition(":")[2])  # type: ignore[attr-defined]
         await network.apply([tcp_server("b", number)])
         await network.apply([tcp_server("c", number)])
@@ -149,7 +164,7 @@ async def test_a_port_whose_options_change_is_opened_anew_in_its_place(tmp_path:
 
 
 async def test_a_port_that_cannot_be_opened_anew_comes_back_as_it_was(tmp_path: Path) -> None:
-    async with running(user("u0"), unix_server("a", tmp_path / "a")) as (network, fake):
+    async with running(user("u0"), unix_server("a", tmp_path / "a")) as (network, _fake):
         with pytest.raises(HostError):
             await network.apply([user("u0"), unix_server("a", tmp_path / "none" / "a")])
         assert (tmp_path / "a").exists()
@@ -158,8 +173,8 @@ async def test_a_port_that_cannot_be_opened_anew_comes_back_as_it_was(tmp_path: 
 
 
 async def test_hubports_take_ports_off_the_common_hub_and_leave_them_to_it(tmp_path: Path) -> None:
-    ports = [user("u0"), unix_server("a", tmp_path / "a")]
-    hubports = [hubport("h0", 0, "u0"), hubport("h1", 1, "a")]
+    ports: list[Netdev] = [user("u0"), unix_server("a", tmp_path / "a")]
+    hubports: list[Netdev] = [hubport("h0", 0, "u0"), hubport("h1", 1, "a")]
     async with running(*ports) as (network, _):
         kept = dict(network.ports)
         await network.apply([*ports, *hubports])
