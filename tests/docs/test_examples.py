@@ -16,7 +16,6 @@ from tests.guests.console import Console
 from wirebay.cli import COMMANDS, ctl, ns, serve
 from wirebay.cli.completion import SHELLS
 from wirebay.cli.control import control_path
-from wirebay.options.netdev import parse_netdev
 
 EXAMPLES = [(name_of(page), words) for page in PAGES for words in commands(page)]
 PYTHON = [(name_of(page), block) for page in PAGES for block in blocks(page, "python")]
@@ -36,8 +35,8 @@ def test_an_example_is_taken_by_its_command(page: str, words: list[str]) -> None
             ns.user_options(ns.parse(arguments))
         case "serve":
             parsed = serve.make_parser().parse_args(arguments)
-            serve.check([parse_netdev(text) for text in parsed.netdev])
-            assert parsed.netdev or parsed.config or parsed.schema
+            whole = serve.describe(parsed)
+            assert whole.netdevs or parsed.config or parsed.schema
             control_path(parsed.control, parsed.qmp)
         case "ctl" if arguments[0] != ctl.COMPLETION:
             ctl.parse(arguments)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import ROOT, commands
-from wirebay.options import stream, tap, types
+from wirebay.options import objects, stream, tap, types
 from wirebay.options.reader import OldReader
 from wirebay.options.user import read_user
 
@@ -23,7 +23,14 @@ NETDEVS: dict[str, type] = {
     "stream": types.StreamOptions,
     "tap": types.TapOptions,
     "hubport": types.HubportOptions,
+    "switchport": types.SwitchportOptions,
 }
+FILTERS: tuple[type, ...] = (
+    objects.DumpOptions,
+    objects.MirrorOptions,
+    objects.RedirectorOptions,
+    objects.BufferOptions,
+)
 ADDRESSES: tuple[type, ...] = (types.UnixAddr, types.InetAddr, types.FdAddr)
 REFUSED = {"tap": tap.NOT_SERVED, "stream": stream.NOT_SERVED_INET}
 
@@ -94,6 +101,13 @@ def test_every_option_of_a_netdev_is_on_its_page(kind: str) -> None:
     spelled = {"addr.type" if name == "addr" else name.replace("_", "-") for name in names}
     words = {word.replace("_", "-") for word in code_words(DOCS / f"netdev-{kind}.md")}
     assert spelled - words == set()
+
+
+@pytest.mark.parametrize("kind", FILTERS, ids=lambda kind: str(kind.__name__))
+def test_every_option_of_a_filter_is_on_the_page_of_filters(kind: type) -> None:
+    names = fields(kind) - {"id", "behind"}
+    words = {word.replace("-", "_") for word in code_words(DOCS / "filters.md")}
+    assert names - words == set()
 
 
 @pytest.mark.parametrize("kind", ADDRESSES, ids=lambda kind: str(kind.__name__))

@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from wirebay.config.file import Config, ConfigError, Settings, parse_config, read_config, suspect
+from wirebay.config.file import Config, ConfigError, Settings, parse_config, read_config
+from wirebay.config.suspect import suspect
 from wirebay.errors import OptionError
+from wirebay.options.chardev import parse_chardev
 from wirebay.options.netdev import parse_netdev
+from wirebay.options.objects import parse_object
+from wirebay.wiring import Description
 
 USER = '[[netdev]]\ntype = "user"\nid = "u0"\n'
 
@@ -40,6 +44,18 @@ def test_a_file_says_what_the_options_say() -> None:
         id = "h0"
         hubid = 0
         netdev = "vm0"
+        [[chardev]]
+        backend = "socket"
+        id = "c0"
+        path = "m"
+        server = true
+        wait = false
+        [[object]]
+        qom-type = "filter-mirror"
+        id = "m0"
+        netdev = "vm0"
+        outdev = "c0"
+        queue = "tx"
     """
     options = [
         "user,id=u0,net=192.168.7.0/24,restrict=on,hostfwd=tcp:127.0.0.1:80-:80,hostfwd=udp::53-:53",
@@ -47,10 +63,13 @@ def test_a_file_says_what_the_options_say() -> None:
         "hubport,id=h0,hubid=0,netdev=vm0",
     ]
     config = parse_config(text, "f")
-    assert config == Config(
-        settings=Settings(control="c.sock", log_level="debug"), netdevs=tuple(map(parse_netdev, options))
+    whole = Description(
+        netdevs=tuple(map(parse_netdev, options)),
+        chardevs=(parse_chardev("socket,id=c0,path=m,server=on,wait=off"),),
+        objects=(parse_object("filter-mirror,id=m0,netdev=vm0,outdev=c0,queue=tx"),),
     )
-    assert (config.places["u0"], config.places["control"]) == ("f:4", "f:2")
+    assert config == Config(settings=Settings(control="c.sock", log_level="debug"), whole=whole)
+    assert (config.places["netdev", "u0"], config.places["control", ""]) == ("f:4", "f:2")
 
 
 def test_all_mistakes_are_told_at_once_each_with_its_place() -> None:

@@ -63,6 +63,35 @@ type = "hubport"
 id = "h"
 hubid = 0
 netdev = "u0"
+[[netdev]]
+type = "switchport"
+id = "s"
+switch = "lan"
+netdev = "a"
+vlan = 7
+trunk = "10:20"
+[[chardev]]
+backend = "socket"
+id = "d"
+host = "127.0.0.1"
+port = 5
+server = true
+wait = false
+[[object]]
+qom-type = "filter-dump"
+id = "f"
+netdev = "u0"
+file = "x.pcap"
+format = "pcapng"
+status = "off"
+maxlen = 100
+[[object]]
+qom-type = "filter-redirector"
+id = "g"
+netdev = "u0"
+outdev = "d"
+position = "id=f"
+insert = "before"
 """
 
 
@@ -110,6 +139,13 @@ def test_a_file_with_everything_is_valid() -> None:
         ('control = "c.sock"', 'control = ""'),
         ('control = "c.sock"', 'kontrol = "c.sock"'),
         ('control = "c.sock"', "control = 1"),
+        ("vlan = 7", 'vlan = "7"'),
+        ('backend = "socket"', 'backend = "null"'),
+        ("server = true\nwait", 'server = "on"\nwait'),
+        ('file = "x.pcap"\n', ""),
+        ('format = "pcapng"', 'format = "pcap2"'),
+        ('qom-type = "filter-redirector"', 'qom-type = "filter-rewriter"'),
+        ('outdev = "d"', 'outdev = "d"\nfile = "x"'),
     ],
 )
 def test_what_wirebay_refuses_a_validator_refuses(old: str, new: str) -> None:
@@ -130,6 +166,7 @@ def test_the_types_of_all_words_are_those_of_the_reader(kind: str, word: str, va
     """One word in a table that lacks nothing; of its value only the type counts."""
     table = f'type = "{kind}"\nid = "x"\n'
     needed = {"addr": '{ type = "unix", path = "p" }', "hubid": "0", "path": '"p"'}
+    needed["switch"] = '"s"'
     for name in KINDS[kind]["required"]:
         if name in needed and name != word:
             table += f"{name} = {needed[name]}\n"

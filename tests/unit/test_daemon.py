@@ -23,6 +23,7 @@ from wirebay.config.file import ConfigError
 from wirebay.errors import HostError, OptionError
 from wirebay.network import Network
 from wirebay.waiting import resolve
+from wirebay.wiring import Description
 
 pytestmark = pytest.mark.anyio
 
@@ -176,10 +177,10 @@ async def test_ports_of_the_command_line_stay_and_clash_with_those_of_the_file(d
     from wirebay.options.netdev import parse_netdev
 
     arguments = make_parser().parse_args(["--config", str(daemon_lab.file)])
-    source = Source(arguments, [parse_netdev("user,id=own")])
-    assert [netdev.id for netdev in source.config.netdevs] == ["own", "u0"]
+    source = Source(arguments, Description(netdevs=(parse_netdev("user,id=own"),)))
+    assert [netdev.id for netdev in source.config.whole.netdevs] == ["own", "u0"]
     with pytest.raises(ConfigError, match=r"lab\.toml:1: Duplicate ID 'u0' for netdev"):
-        Source(arguments, [parse_netdev("user,id=u0")])
+        Source(arguments, Description(netdevs=(parse_netdev("user,id=u0"),)))
 
 
 async def test_the_command_line_wins_over_the_file(daemon_lab: Lab) -> None:

@@ -39,7 +39,7 @@ addresses = st.ip_addresses()
 
 
 def ask(name: str | dns.name.Name = "example.org.", rdtype: str = "A", edns: int | None = None) -> bytes:
-    message = dns.message.make_query(name, rdtype, use_edns=False)
+    message = dns.message.make_query(name, rdtype, use_edns=False, id=7)
     if edns is not None:
         message.use_edns(0, payload=edns)
     return message.to_wire()

@@ -12,12 +12,14 @@ import pytest
 
 from tests.unit.fake_worker import FakeWorker, refusal
 from tests.unit.lab import hubport, lab, unix_server, user
+from wirebay.changes import Changes, Present, compare
 from wirebay.errors import HostError, OptionError
-from wirebay.layout import Changes, compare
 from wirebay.network import Network
 from wirebay.options.guestfwd import parse_guestfwd
 from wirebay.options.hostfwd import parse_hostfwd
+from wirebay.options.objects import FilterOptions, parse_object
 from wirebay.options.types import InetAddr, Netdev, StreamOptions
+from wirebay.wiring import Description
 
 pytestmark = pytest.mark.anyio
 
@@ -47,9 +49,13 @@ def commands(fake: FakeWorker) -> list[tuple[str, object]]:
 
 
 def ids(changes: Changes) -> dict[str, list[str]]:
-    kinds = ("added", "removed", "replaced", "updated")
-    told = {kind: [netdev.id for netdev in getattr(changes, kind)] for kind in kinds}
-    return {kind: names for kind, names in told.items() if names}
+    return {kind: names for kind, names in changes.ids().items() if names}
+
+
+def differ(old: list[Netdev], new: list[Netdev], present: set[str]) -> Changes:
+    """What differs between networks of ports alone."""
+    before, after = (Description(netdevs=tuple(netdevs)) for netdevs in (old, new))
+    return compare(before, after, Present(netdevs=present))
 
 
 def test_each_kind_of_change_is_told_from_the_others(tmp_path: Path) -> None:
@@ -66,7 +72,7 @@ def test_each_kind_of_change_is_told_from_the_others(tmp_path: Path) -> None:
         unix_server("a", tmp_path / "a"),
         user("c"),
     ]
-    changes = compare(old, new, {"u0", "u1", "a", "b"})
+    changes = differ(old, new, {"u0", "u1", "a", "b"})
     expected = {"added": ["c"], "removed": ["b"], "replaced": ["u1"], "updated": ["u0"]}
     assert ids(changes) == expected
     assert str(changes) == "opened c; closed b; reopened u1; rules of u0"
@@ -74,8 +80,8 @@ def test_each_kind_of_change_is_told_from_the_others(tmp_path: Path) -> None:
 
 def test_a_port_that_has_gone_is_new_again_and_its_hubport_with_it() -> None:
     netdevs: list[Netdev] = [user("u0"), hubport("h0", 0, "u0"), user("u1"), hubport("h1", 0, "u1")]
-    assert ids(compare(netdevs, netdevs, {"h0", "u1", "h1"})) == {"added": ["u0"], "replaced": ["h0"]}
-    assert not compare(netdevs, netdevs, {"u0", "u1", "h0", "h1"})
+    assert ids(differ(netdevs, netdevs, {"h0", "u1", "h1"})) == {"added": ["u0"], "replaced": ["h0"]}
+    assert not differ(netdevs, netdevs, {"u0", "u1", "h0", "h1"})
 
 
 async def test_what_is_equal_is_not_touched(tmp_path: Path) -> None:
@@ -244,3 +250,81 @@ async def test_a_hubport_tells_where_its_port_has_been_moved_to() -> None:
         assert network.ports["h0"].describe() == "h0: u0 on hub 7"
         with pytest.raises(OptionError, match="is a hubport"):
             await network.move(network.ports["h0"], "hub7")
+
+
+MIRROR, BUFFER = "filter-mirror,id=m,netdev=a,outdev=c", "filter-buffer,id=b,netdev=a,interval=9"
+
+
+def filters(*texts: str) -> list[FilterOptions]:
+    return [parse_object(text) for text in texts]
+
+
+def chain(network: Network, name: str = "a") -> list[str]:
+    return [one.id for one in network.objects.chain(network.ports[name])]
+
+
+async def test_filters_come_and_go_and_keep_their_order(tmp_path: Path) -> None:
+    ports = [user("a"), user("u")]
+    chardevs = [f"socket,id=c,path={tmp_path}/c,server=on,wait=off"]
+    async with lab() as (network, _):
+        await network.apply(ports, chardevs=chardevs, objects=filters(MIRROR, BUFFER))
+        kept = network.objects.filters["m"]
+        first = "filter-buffer,id=x,netdev=a,interval=1"
+        changes = await network.apply(ports, chardevs=chardevs, objects=filters(first, MIRROR, BUFFER))
+        assert (ids(changes), chain(network)) == ({"added": ["x"]}, ["x", "m", "b"])
+        changed = first.replace("interval=1", "interval=2")
+        changes = await network.apply(ports, chardevs=chardevs, objects=filters(changed, MIRROR, BUFFER))
+        assert (ids(changes), chain(network)) == ({"replaced": ["x"]}, ["x", "m", "b"])
+        assert network.objects.filters["m"] is kept
+        changes = await network.apply(ports)
+        assert (ids(changes), chain(network)) == ({"removed": ["c", "x", "m", "b"]}, [])
+        assert not (tmp_path / "c").exists()
+
+
+async def test_what_stands_on_something_that_is_opened_anew_is_opened_anew(tmp_path: Path) -> None:
+    chardev = f"socket,id=c,path={tmp_path}/%s,server=on,wait=off"
+    async with lab() as (network, _):
+        await network.apply([user("a"), user("u")], chardevs=[chardev % "c"], objects=filters(MIRROR, BUFFER))
+        changes = await network.apply(
+            [user("a"), user("u")], chardevs=[chardev % "d"], objects=filters(MIRROR, BUFFER)
+        )
+        assert (ids(changes), chain(network)) == ({"replaced": ["c", "m"]}, ["m", "b"])
+        ports = [replace(user("a"), mtu=1400), user("u")]
+        changes = await network.apply(ports, chardevs=[chardev % "d"], objects=filters(MIRROR, BUFFER))
+        assert (ids(changes), chain(network)) == ({"replaced": ["a", "m", "b"]}, ["m", "b"])
+
+
+async def test_a_filter_that_cannot_be_opened_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    chardevs = [f"socket,id=c,path={tmp_path}/c,server=on,wait=off"]
+    async with lab() as (network, _):
+        await network.apply([user("a")], chardevs=chardevs, objects=filters(MIRROR, BUFFER))
+        dump = f"filter-dump,id=d,netdev=a,file={tmp_path}/none/x"
+        with pytest.raises(HostError):
+            await network.apply([user("a"), user("u")], objects=filters(BUFFER, dump))
+        assert (list(network.ports), chain(network)) == (["a"], ["m", "b"])
+        assert list(network.objects.chardevs) == ["c"]
+        assert (tmp_path / "c").exists()
+
+
+async def test_a_chardev_that_a_filter_uses_cannot_be_taken_from_it(tmp_path: Path) -> None:
+    async with lab() as (network, _):
+        await network.apply(
+            [user("a")],
+            chardevs=[f"socket,id=c,path={tmp_path}/c,server=on,wait=off"],
+            objects=filters(MIRROR),
+        )
+        with pytest.raises(OptionError, match="Chardev 'c' is busy"):
+            await network.objects.remove_chardev("c")
+        with pytest.raises(OptionError, match="Chardev 'x' not found"):
+            await network.objects.remove_chardev("x")
+
+
+async def test_ports_change_between_hub_and_switch_with_their_vlans(tmp_path: Path) -> None:
+    place = {"type": "switchport", "id": "p", "switch": "lan", "netdev": "u0"}
+    async with running(user("u0"), user("u1")) as (network, fake):
+        await network.apply([user("u0"), user("u1"), {**place, "vlan": 7}])
+        await network.apply([user("u0"), user("u1"), {**place, "vlan": 8}])
+        assert [request.get("vlan") for request in fake.sent("join")] == [7, 8]
+        assert network.ports["u0"].hub is network.hubs["lan"]
+        await network.move(network.ports["u1"], "lan")
+        assert network.ports["u1"].hub is network.hubs["lan"]

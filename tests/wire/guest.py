@@ -15,6 +15,7 @@ from tests.wire.packets import (
     FIN,
     IPV4,
     PSH,
+    RST,
     SYN,
     TCP,
     UDP,
@@ -126,7 +127,8 @@ class Guest:
         """Let the network know who has our address, and learn who has the gateway's."""
         request = arp(1, self.mac, self.address, bytes(6), GATEWAY)
         await self.send(ethernet(BROADCAST, self.mac, ARP, request))
-        while (frame := await self.receive())[12:14] != struct.pack("!H", ARP):
+        # On a segment of many guests, their questions are heard as well.
+        while (frame := await self.receive())[12:22] != struct.pack("!HHHBBH", ARP, 1, IPV4, 6, 4, 2):
             pass
         self.gateway_mac = frame[22:28]
 
@@ -137,6 +139,18 @@ class Guest:
         await connection.send_flags(SYN | ACK)
         return connection
 
+    async def connect(self, address: str, port: int) -> Connection:
+        """A connection to a server. Raises ConnectionRefusedError for a reset."""
+        here = (self.address, 4000)
+        syn = Segment(here, (address, port), 999, 0, SYN)
+        await self.send(ethernet(self.gateway_mac, self.mac, IPV4, syn.pack()))
+        answer = await self._segment(lambda segment: segment.source == (address, port))
+        if answer.flags & RST:
+            raise ConnectionRefusedError
+        connection = Connection(self, answer)
+        await connection.send_flags(ACK)
+        return connection
+
     async def _segment(self, wanted: Callable[[Segment], bool]) -> Segment:
         while True:
             packet = await self.packet(lambda packet: packet.protocol == TCP)
@@ -145,7 +159,10 @@ class Guest:
 
 
 class Connection:
-    """The guest's side of a TCP connection that came in: no retransmission, no window, in order only."""
+    """The guest's side of a TCP connection whose peer has sent its SYN.
+
+    No retransmission, no window, in order only.
+    """
 
     def __init__(self, guest: Guest, syn: Segment) -> None:
         self.guest = guest

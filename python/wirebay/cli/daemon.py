@@ -14,7 +14,7 @@ import asyncio
 import logging
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +26,12 @@ from wirebay.cli.pidfile import pid_file
 from wirebay.cli.ready import report_ready
 from wirebay.config.file import Config, ConfigError, Settings, read_config
 from wirebay.errors import WirebayError
-from wirebay.options.types import Netdev, StreamOptions, VhostUserOptions
-from wirebay.wiring import contradictions, has_hubports, ordered
+from wirebay.options.types import StreamOptions, VhostUserOptions
+from wirebay.segments import PLACES
+from wirebay.wiring import Description, Named, contradictions, has_places, ordered
 
 if TYPE_CHECKING:
-    from wirebay.layout import Changes
+    from wirebay.changes import Changes
     from wirebay.network import Network
 
 __all__ = ["Daemon", "Source"]
@@ -49,17 +50,17 @@ class Source:
     Raises OptionError, with all mistakes of the file at once.
     """
 
-    def __init__(self, arguments: argparse.Namespace, netdevs: Sequence[Netdev] = ()) -> None:
+    def __init__(self, arguments: argparse.Namespace, whole: Description | None = None) -> None:
         self.path: str | None = arguments.config
         self._arguments = arguments
-        self._netdevs = tuple(netdevs)
+        self._own = whole or Description()
         self.config = self._read()
 
     def read_again(self) -> Config:
         """The same anew, not yet kept. Raises OptionError also for what cannot change while it runs."""
         config = self._read()
         fixed = [
-            f"{config.places.get(word, self.path)}: '{word}' cannot change while wirebay runs"
+            f"{config.places.get((word, ''), self.path)}: '{word}' cannot change while wirebay runs"
             for name, word in ((name, name.replace("_", "-")) for name in FIXED)
             if getattr(config.settings, name) != getattr(self.config.settings, name)
         ]
@@ -71,7 +72,7 @@ class Source:
         """What sockets that a service manager opened may be for."""
         servers = [
             netdev.id
-            for netdev in self.config.netdevs
+            for netdev in self.config.whole.netdevs
             if isinstance(netdev, StreamOptions | VhostUserOptions) and netdev.server
         ]
         return {CONTROL, API, *servers}
@@ -83,18 +84,28 @@ class Source:
             for name in ("control", "api_socket", "pid_file", "log_level")
             if (value := getattr(self._arguments, name)) is not None
         }
-        config = replace(
-            file, settings=replace(file.settings, **given), netdevs=(*self._netdevs, *file.netdevs)
-        )
+        whole = joined(self._own, file.whole)
+        config = replace(file, settings=replace(file.settings, **given), whole=whole)
         check_control(config.settings.control)
         check_api(config.settings.api_socket)
-        mistakes = [
-            f"{config.places.get(netdev.id, self.path)}: {sentence}"
-            for netdev, sentence in contradictions(config.netdevs)
-        ]
+        mistakes = [f"{self._place(config, one)}: {sentence}" for one, sentence in contradictions(whole)]
         if mistakes:
             raise ConfigError(str(self.path), mistakes)
         return config
+
+    def _place(self, config: Config, options: Named) -> str:
+        """Where the file has it; a clash with the command line has no other place than the file."""
+        found = (place for (word, name), place in config.places.items() if word and name == options.id)
+        return next(found, str(self.path))
+
+
+def joined(one: Description, other: Description) -> Description:
+    """Both together."""
+    return Description(
+        netdevs=(*one.netdevs, *other.netdevs),
+        chardevs=(*one.chardevs, *other.chardevs),
+        objects=(*one.objects, *other.objects),
+    )
 
 
 class Daemon(Running):
@@ -117,7 +128,7 @@ class Daemon(Running):
             async with Network() as network:
                 self._network = network
                 network.listeners.update(self._listeners)
-                await network.apply(ordered(self._source.config.netdevs))
+                await apply(network, self._source.config)
                 self._tell_ports(network)
                 async with self._doors(settings).open(network, self):
                     report_ready(ready_fd)
@@ -137,9 +148,9 @@ class Daemon(Running):
             return
         for port in network.ports.values():
             print(port.describe(), file=sys.stderr, flush=True)
-        if has_hubports(self._source.config.netdevs):
+        if has_places(self._source.config.whole.netdevs):
             for port in network.ports.values():
-                if port.kind != "hubport" and port.hub is None:
+                if port.kind not in PLACES and port.hub is None:
                     print(f"warning: netdev {port.id} has no peer", file=sys.stderr)
 
     def _status(self) -> str:
@@ -159,7 +170,7 @@ class Daemon(Running):
         """Read the file again; returns what was changed. Raises WirebayError, and all is as it was then."""
         if self._source.path is None:
             return await super().reload()
-        return told(await asyncio.shield(self._next_reload()))
+        return (await asyncio.shield(self._next_reload())).ids()
 
     def _next_reload(self) -> asyncio.Task[Changes]:
         """The reload that is to begin: one after the other, and many who ask meanwhile share the next."""
@@ -190,11 +201,11 @@ class Daemon(Running):
     async def _reload(self) -> Changes:
         assert self._network
         config = self._source.read_again()
-        changes = await self._network.apply(ordered(config.netdevs))
+        changes = await apply(self._network, config)
         self._source.config = config
         start_log(config.settings.log_level)
         logger.info("loaded %s again: %s", self._source.path, changes)
-        self._network.tell("WIREBAY_RELOADED", told(changes))
+        self._network.tell("WIREBAY_RELOADED", changes.ids())
         return changes
 
     async def _stop(self) -> None:
@@ -203,9 +214,7 @@ class Daemon(Running):
             await asyncio.wait((self._last,))
 
 
-def told(changes: Changes) -> dict[str, Any]:
-    """What was changed, by the ids of the ports."""
-    return {
-        kind: [netdev.id for netdev in getattr(changes, kind)]
-        for kind in ("added", "removed", "replaced", "updated")
-    }
+async def apply(network: Network, config: Config) -> Changes:
+    """Make the network be what the description says."""
+    whole = config.whole
+    return await network.apply(ordered(whole.netdevs), chardevs=whole.chardevs, objects=whole.objects)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from wirebay.cli.control import add_api_option, add_control_option, check_api, control_path
@@ -12,19 +11,19 @@ from wirebay.cli.loop import run_loop
 from wirebay.cli.parser import Parser
 from wirebay.cli.ready import check_ready_fd
 from wirebay.errors import OptionError
+from wirebay.options.chardev import parse_chardev
 from wirebay.options.netdev import parse_netdev
-from wirebay.wiring import contradictions
+from wirebay.options.objects import parse_object
+from wirebay.wiring import Description, contradictions
 
 if TYPE_CHECKING:
     import argparse
 
-    from wirebay.options.types import Netdev
-
 DESCRIPTION = """\
 Run the given ports and hubs until SIGINT or SIGTERM. With --config, SIGHUP reads the file again.
 
-Ports are given as QEMU's -netdev takes them, in any order. With hubport, each port is on the hub that a
-hubport plugs it into; without any hubport, all ports are joined on one hub."""
+Ports are given as QEMU's -netdev takes them, in any order. With hubport or switchport, each port is on
+the hub or switch that it is plugged into; without any, all ports are joined on one hub."""
 
 EXAMPLE = """\
 example: two guests on one user network
@@ -42,30 +41,36 @@ def run(argv: list[str]) -> int:
         return 0
     if not arguments.netdev and arguments.config is None:
         raise OptionError("give -netdev or --config: there is nothing to serve")
-    netdevs = [parse_netdev(text) for text in arguments.netdev]
-    check(netdevs)
+    whole = describe(arguments)
     arguments.control = control_path(arguments.control, arguments.qmp)
     check_api(arguments.api_socket)
     check_ready_fd(arguments.ready_fd)
-    return start(arguments, netdevs)
+    return start(arguments, whole)
 
 
-def start(arguments: argparse.Namespace, netdevs: Sequence[Netdev]) -> int:
+def start(arguments: argparse.Namespace, whole: Description) -> int:
     """Serve what the arguments and the file describe, until told to stop."""
     from wirebay.cli.activation import check_names, listeners_of_manager
     from wirebay.cli.daemon import Daemon, Source
 
-    source = Source(arguments, netdevs)
+    source = Source(arguments, whole)
     start_log(source.config.settings.log_level)
     with listeners_of_manager() as listeners:
         check_names(listeners, source.names())
         return run_loop(Daemon(source, listeners).serve(arguments.ready_fd))
 
 
-def check(netdevs: Sequence[Netdev]) -> None:
-    """Raise OptionError where the ports contradict each other."""
-    for _, sentence in contradictions(netdevs):
-        raise OptionError(sentence)
+def describe(arguments: argparse.Namespace) -> Description:
+    """What the arguments alone describe. Raises OptionError, also where it contradicts itself."""
+    whole = Description(
+        netdevs=tuple(map(parse_netdev, arguments.netdev)),
+        chardevs=tuple(map(parse_chardev, arguments.chardev)),
+        objects=tuple(map(parse_object, arguments.object)),
+    )
+    if arguments.config is None:  # what is missing may be in the file
+        for _, sentence in contradictions(whole):
+            raise OptionError(sentence)
+    return whole
 
 
 def print_schema() -> None:
@@ -89,7 +94,23 @@ def make_parser() -> Parser:
         action="append",
         default=[],
         metavar="TYPE,...",
-        help="a port, as QEMU's -netdev: user, stream, tap or hubport; may be repeated",
+        help="a port, as QEMU's -netdev: user, stream, tap, hubport or switchport; may be repeated",
+    )
+    parser.add_argument(
+        "-object",
+        "--object",
+        action="append",
+        default=[],
+        metavar="TYPE,...",
+        help="a filter on a port, as QEMU's -object: filter-dump, filter-mirror and others",
+    )
+    parser.add_argument(
+        "-chardev",
+        "--chardev",
+        action="append",
+        default=[],
+        metavar="socket,...",
+        help="a connection for filters, as QEMU's -chardev",
     )
     add_file_options(parser)
     add_control_option(parser)

@@ -4,7 +4,9 @@ Theory of operation
 ===================
 
     file.py      a file's text to one `Config`, or to all its mistakes at once, each with its place
+    reading.py   the way there, table by table
     collect.py   the reader of options that goes on behind a mistake
+    suspect.py   which part of a table a sentence about it is about
     places.py    on which line of the file each table, key and element is; tomllib does not tell
     words.py     which words the options of a type have, asked of the functions that read them
     schema.py    these words as a JSON Schema, for editors

@@ -13,8 +13,10 @@ from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from wirebay.config.file import Settings
-from wirebay.config.words import Section, Word, words_of
+from wirebay.config.words import Section, Word, chardev_words, netdev_words, object_words
+from wirebay.options.chardev import read_chardev
 from wirebay.options.netdev import netdev_readers
+from wirebay.options.objects import object_readers
 from wirebay.options.reader import _ID as ID_PATTERN
 from wirebay.options.reader import _RANGES as RANGES
 from wirebay.options.reader import ID_RULE, MAX_ID
@@ -48,22 +50,33 @@ IDENTIFIER: Schema = {
 
 def schema() -> Schema:
     """The schema of a whole file."""
-    netdevs = [netdev_schema(name, read) for name, read in sorted(netdev_readers().items())]
-    return {
-        "$schema": DIALECT,
-        "title": "wirebay serve --config",
-        **closed(
-            {
-                "netdev": {
-                    "type": "array",
-                    "description": "The ports and hubs, as -netdev",
-                    "items": {"oneOf": netdevs},
-                },
-                **settings_schema(),
-            },
-            [],
+    tables = {
+        "netdev": tables_schema(
+            "The ports and segments, as -netdev",
+            [
+                table_schema({"type": name}, read, netdev_words(name))
+                for name, read in netdev_readers().items()
+            ],
+        ),
+        "chardev": tables_schema(
+            "Connections for filters, as -chardev",
+            [table_schema({"backend": "socket"}, read_chardev, chardev_words())],
+        ),
+        "object": tables_schema(
+            "Filters on ports, as -object",
+            [
+                table_schema({"qom-type": name}, read, object_words(name))
+                for name, read in object_readers().items()
+            ],
         ),
     }
+    whole = closed({**tables, **settings_schema()}, [])
+    return {"$schema": DIALECT, "title": "wirebay serve --config", **whole}
+
+
+def tables_schema(purpose: str, kinds: list[Schema]) -> Schema:
+    """A list of tables, each of one of the kinds."""
+    return {"type": "array", "description": purpose, "items": {"oneOf": kinds}}
 
 
 def settings_schema() -> dict[str, Schema]:
@@ -74,13 +87,16 @@ def settings_schema() -> dict[str, Schema]:
     }
 
 
-def netdev_schema(name: str, read: Callable[..., object]) -> Schema:
-    """The options of one netdev type."""
+def table_schema(
+    kind: Mapping[str, str], read: Callable[..., object], words: Mapping[str, Word | Section]
+) -> Schema:
+    """The options of one type, which one word of the table tells."""
     options = get_type_hints(read)["return"]
     kinds, needed = get_type_hints(options), without_default(options)
-    properties: dict[str, Schema] = {"type": {"const": name}, "id": IDENTIFIER}
-    required = ["type", "id"]
-    for word, what in words_of(read).items():
+    properties: dict[str, Schema] = {word: {"const": value} for word, value in kind.items()}
+    properties["id"] = IDENTIFIER
+    required = list(properties)
+    for word, what in words.items():
         properties[word] = of_word(what) | choices(kinds.get(word.replace("-", "_")))
         if what.required or word.replace("-", "_") in needed:
             required.append(word)

@@ -7,17 +7,21 @@ is in the schema, and no other is, without a list that someone would have to kee
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NoReturn
 
 from wirebay.errors import OptionError
+from wirebay.options.chardev import read_chardev
+from wirebay.options.netdev import netdev_readers
+from wirebay.options.objects import read_object
 from wirebay.options.reader import Reader
 
-__all__ = ["SECTION_KINDS", "Section", "Word", "words_of"]
+__all__ = ["Section", "Word", "chardev_words", "netdev_words", "object_words"]
 
-#: What `type` may be in a group of options such as `addr`.
-SECTION_KINDS = ("inet", "unix", "fd")
+#: What `type` may be in a group of options such as `addr`; without any, what needs no group is read.
+GROUPS: tuple[Mapping[str, str], ...] = ({}, {"type": "inet"}, {"type": "unix"}, {"type": "fd"})
 
 
 @dataclass(slots=True)
@@ -41,15 +45,22 @@ class _Enough(Exception):
 
 
 class Recorder(Reader):
-    """Answers as if every option were there, and notes what is asked. `kind` is the type of every group."""
+    """Answers as if every option were there, and notes what is asked.
 
-    def __init__(self, kind: str, *, is_group: bool = False) -> None:
+    `answers` are the values of some, as of `type`; other texts that must be there are "1".
+    """
+
+    def __init__(self, answers: Mapping[str, str], *, is_group: bool = False) -> None:
         super().__init__(())
         self.words: dict[str, Word] = {}
         self.sections: dict[str, Recorder] = {}
         self.is_complete = False
-        self._kind = kind
+        self._answers = answers
         self._is_group = is_group
+
+    def identifier(self) -> str:
+        """An id that can be one."""
+        return "id"
 
     def has(self, name: str) -> bool:
         """Every option is there."""
@@ -63,7 +74,7 @@ class Recorder(Reader):
     def required(self, name: str) -> str:
         """A text that must be there."""
         self.words[name] = Word("string", required=True)
-        return self._kind if name == "type" else "1"
+        return self._answers.get(name, "1")
 
     def missing(self, name: str) -> OptionError:
         """It must be there."""
@@ -81,7 +92,7 @@ class Recorder(Reader):
 
     def _string(self, name: str) -> str | None:
         self._note(name, "string")
-        return None
+        return self._answers.get(name)
 
     def _strings(self, name: str) -> list[str]:
         self._note(name, "strings")
@@ -100,7 +111,7 @@ class Recorder(Reader):
         raise NotImplementedError
 
     def _section(self, name: str) -> Reader:
-        self.sections[name] = Recorder(self._kind, is_group=True)
+        self.sections[name] = Recorder(self._answers, is_group=True)
         return self.sections[name]
 
     def _unexpected(self, name: str) -> NoReturn:
@@ -110,17 +121,38 @@ class Recorder(Reader):
         self.words.setdefault(name, Word(kind))
 
 
-def words_of(read: Callable[[str, Reader], object]) -> dict[str, Word | Section]:
-    """The words that a function reads, beside `type` and `id`."""
+def words_of(
+    read: Callable[[Reader], object], tries: Iterable[Mapping[str, str]] = GROUPS
+) -> dict[str, Word | Section]:
+    """The words that a function reads, when some have the values of one of the `tries`."""
     words: dict[str, Word | Section] = {}
-    for kind in ("", *SECTION_KINDS):
-        recorder = Recorder(kind)
+    for answers in tries:
+        recorder = Recorder(answers)
         with contextlib.suppress(_Enough, OptionError):
-            read("id", recorder)
+            read(recorder)
         words |= {name: word for name, word in recorder.words.items() if name not in words}
         for name, inner in recorder.sections.items():
             section = words.setdefault(name, Section())
             assert isinstance(section, Section)
             if inner.is_complete:
-                section.kinds[kind] = {n: w for n, w in inner.words.items() if n != "type"}
+                section.kinds[answers["type"]] = {n: w for n, w in inner.words.items() if n != "type"}
     return words
+
+
+def netdev_words(kind: str) -> dict[str, Word | Section]:
+    """The words of a netdev type, beside `type` and `id`."""
+    return words_of(partial(netdev_readers()[kind], "id"))
+
+
+def object_words(kind: str) -> dict[str, Word | Section]:
+    """The words of an object type, beside `qom-type` and `id`."""
+    words = words_of(read_object, [{"qom-type": kind}])
+    return {name: word for name, word in words.items() if name != "qom-type"}
+
+
+def chardev_words() -> dict[str, Word | Section]:
+    """The words of a socket chardev, beside `backend` and `id`: it has one kind of address at a time."""
+    common = {"backend": "socket", "id": "id"}
+    places = ({"path": "1"}, {"host": "1", "port": "1"}, {"fd": "1"})
+    words = words_of(read_chardev, [common | place for place in places])
+    return {name: word for name, word in words.items() if name not in common}

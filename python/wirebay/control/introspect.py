@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from wirebay.config.words import Section, Word, words_of
+from wirebay.config.words import Section, Word, netdev_words
 from wirebay.control.events import EVENTS
 from wirebay.control.table import Command
 from wirebay.options.netdev import netdev_readers
@@ -82,7 +82,7 @@ def member(name: str, kind: str, *, optional: bool = False) -> Entity:
 
 def netdev_entities() -> Iterator[Entity]:
     """What `netdev_add` takes: `type` says what else."""
-    kinds = {name: words_of(read) for name, read in netdev_readers().items()}
+    kinds = {name: netdev_words(name) for name in netdev_readers()}
     yield from variants("netdev", kinds, [member("id", "str")])
 
 

@@ -9,6 +9,7 @@ from wirebay.errors import OptionError
 from wirebay.options.grammar import Pairs, last, parse_json, parse_keyval, parse_pairs
 from wirebay.options.reader import KeyvalReader, ObjectReader, OldReader, Reader, not_served
 from wirebay.options.stream import read_stream
+from wirebay.options.switchport import read_switchport
 from wirebay.options.tap import read_tap
 from wirebay.options.types import (
     FdAddr,
@@ -17,6 +18,7 @@ from wirebay.options.types import (
     InetAddr,
     Netdev,
     StreamOptions,
+    SwitchportOptions,
     TapOptions,
     UnixAddr,
     UserOptions,
@@ -31,6 +33,7 @@ __all__ = [
     "InetAddr",
     "Netdev",
     "StreamOptions",
+    "SwitchportOptions",
     "TapOptions",
     "UnixAddr",
     "UserOptions",
@@ -108,6 +111,7 @@ def _read_hubport(ident: str, reader: Reader) -> HubportOptions:
 _READERS: dict[str, Callable[[str, Reader], Netdev]] = {
     "hubport": _read_hubport,
     "stream": read_stream,
+    "switchport": read_switchport,
     "tap": read_tap,
     "user": read_user,
     "vhost-user": read_vhost_user,

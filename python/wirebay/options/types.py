@@ -37,7 +37,7 @@ class HostForward:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CommandTarget:
-    """A command of the shell, run once for each connection with the connection as its input and output."""
+    """A command, in words as a shell splits them; run for each connection, which is its input and output."""
 
     command: str
 
@@ -206,4 +206,19 @@ class HubportOptions:
     netdev: str | None = None
 
 
-Netdev = UserOptions | StreamOptions | VhostUserOptions | TapOptions | HubportOptions
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SwitchportOptions:
+    """`switchport`, ours: a place on the switch called `switch`, for the port named `netdev`.
+
+    `vlan` is the VLAN of untagged frames, `trunk` the ranges (first, last) of those carried tagged.
+    """
+
+    id: str
+    switch: str
+    netdev: str | None = None
+    vlan: int | None = None
+    trunk: tuple[tuple[int, int], ...] | None = None
+    isolated: bool = False
+
+
+Netdev = SwitchportOptions | UserOptions | StreamOptions | VhostUserOptions | TapOptions | HubportOptions

@@ -22,6 +22,7 @@ PORT_CLASSES = {
     "VhostUserOptions": "wirebay.ports.vhost_user:VhostUserPort",
     "TapOptions": "wirebay.ports.tap:TapPort",
     "HubportOptions": "wirebay.ports.hubport:HubportPort",
+    "SwitchportOptions": "wirebay.ports.switchport:SwitchportPort",
 }
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from socket import socket
+from typing import TYPE_CHECKING
 
 from wirebay.options.types import Address, HostForward
 from wirebay.ports.forwards import OpenForward
-from wirebay.services.proxy_relay import HandOver, ProxyForward
 from wirebay.services.tcp import CallWorker
+
+if TYPE_CHECKING:
+    from wirebay.services.proxy_relay import HandOver, ProxyForward
 
 __all__ = ["ProxiedForwards"]
 
@@ -28,6 +31,8 @@ class ProxiedForwards:
 
     def start(self, forward: OpenForward, name: str) -> None:
         """Accept for `forward` from now on; its sockets may be closed afterwards."""
+        from wirebay.services.proxy_relay import ProxyForward  # few networks need it
+
         loop = asyncio.get_running_loop()
         self._serving[name] = []
         for number, sock in enumerate(forward.sockets):

@@ -1,5 +1,7 @@
 """The services of a user network beside DHCP: DNS, TFTP, SMB and guestfwd, opened as the options say.
 
+What not every network has is imported when it is opened, so that the start stays fast.
+
 Each is registered twice: with the worker (`service_add`), which then answers ARP and NDP for its address and
 brings its packets, and here, on the service channel (UDP) or with `TcpServices`.
 """
@@ -11,7 +13,7 @@ from collections.abc import Callable, Iterable
 
 from wirebay.options.types import Address, Plan4, Plan6, UserOptions
 from wirebay.ports.guest_forwards import GuestForwards
-from wirebay.services import dns, tftp
+from wirebay.services import dns
 from wirebay.services.channel import Handler, ServiceChannel
 from wirebay.services.dns import DnsService
 from wirebay.services.dns_names import Guests, LocalNames
@@ -83,6 +85,8 @@ class UserServices:
             await self.tcp.add(name, "DNS over TCP", plan.dns, dns.PORT, self._dns.connect)
 
     async def _open_tftp(self, directory: str) -> None:
+        from wirebay.services import tftp
+
         server = tftp.TftpServer(tftp.files_below(directory), self._options.mtu)
         self._drops["tftp"] = server.drops
         hosts = [plan.host for plan in plans(self._options)]

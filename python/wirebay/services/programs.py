@@ -15,7 +15,7 @@ import select
 import signal
 import socket
 import subprocess
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from wirebay.errors import HostError
 from wirebay.waiting import readable
@@ -35,17 +35,24 @@ class Programs:
         self._running: set[asyncio.Task[None]] = set()
         self._closing = asyncio.Event()
 
-    def start(self, command: Sequence[str], pair: MakePair = socket.socketpair) -> socket.socket:
+    def start(
+        self,
+        command: Sequence[str],
+        pair: MakePair = socket.socketpair,
+        environment: Mapping[str, str] | None = None,
+    ) -> socket.socket:
         """Run `command`; returns the far end of its connection. Raises HostError.
 
-        `pair` makes the connection. Standard error is ours, as is the environment.
+        `pair` makes the connection. Standard error is ours, as is the environment unless another is given.
         """
         if len(self._running) >= self._most:
             raise HostError(f"{self._most} copies of '{command[0]}' run already")
         far, near = pair()
         stdio = near.fileno()
         try:
-            process = subprocess.Popen(command, stdin=stdio, stdout=stdio, start_new_session=True)
+            process = subprocess.Popen(
+                command, stdin=stdio, stdout=stdio, env=environment, start_new_session=True
+            )
         except OSError as error:
             far.close()
             near.close()

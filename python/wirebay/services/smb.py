@@ -74,7 +74,9 @@ class SmbServer:
 
     async def connect(self, _: Client) -> socket.socket:
         """The far end of a connection: a new smbd. Raises HostError."""
-        return self._programs.start(self.command(), loopback_pair)
+        # smbd enters the directory for temporary files as "nobody", who may not be let into ours.
+        environment = {name: value for name, value in os.environ.items() if name != "TMPDIR"}
+        return self._programs.start(self.command(), loopback_pair, environment)
 
     def command(self) -> list[str]:
         """How smbd is run: a socket as its input makes it serve that one connection."""

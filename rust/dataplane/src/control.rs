@@ -1,8 +1,6 @@
 //! The control socket: commands and their descriptors in, replies and events out.
 
-mod flows;
-
-use crate::plane::{Incident, NamedHub, Plane};
+use crate::plane::{Incident, Plane};
 use crate::poll::{self, Source};
 use crate::ports::stream::StreamPort;
 use crate::ports::tap::TapPort;
@@ -17,8 +15,12 @@ use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use wirebay_engine::Hub;
+use wirebay_engine::Lan;
 use wirebay_engine::user::Ping;
+
+mod filters;
+mod flows;
+mod segments;
 
 /// Commands taken for one wake-up.
 const COMMANDS: usize = 64;
@@ -150,6 +152,7 @@ impl Control {
                     "event": "pong", "port": port, "addr": pong.addr,
                     "ident": pong.ident, "seq": pong.seq, "ttl": pong.hops,
                 }),
+                Incident::Event(event) => event,
             });
         }
     }
@@ -205,6 +208,9 @@ impl Plane {
             Command::GuestPing { port, addr, ident, seq, size } => {
                 self.user(&port)?.ping(Ping { addr, ident, seq, size })
             }
+            Command::FilterAdd(options) => self.filter_add(options, fds),
+            Command::FilterAttach { filter, end } => self.filter_attach(&filter, end, one_fd(fds)?),
+            Command::FilterRotate { filter } => self.filter_rotate(&filter, one_fd(fds)?),
             other => self.execute_common(other),
         }
     }
@@ -217,9 +223,15 @@ impl Plane {
                 self.remove(number);
                 Ok(json!({}))
             }
-            Command::HubAdd { hub } => self.hub_add(hub),
+            Command::HubAdd { hub } => self.hub_add(hub, Lan::hub),
+            Command::SwitchAdd { hub } => self.hub_add(hub, Lan::switch),
             Command::HubRemove { hub } => self.hub_remove(&hub),
-            Command::Join { hub, port } => self.join(&hub, &port),
+            Command::HubStats { hub } => self.hub_stats(&hub),
+            Command::Join(options) => self.join(options),
+            Command::Link { port, up } => self.set_link(&port, up),
+            Command::FilterSet { filter, on } => self.filter_set(&filter, on),
+            Command::FilterRemove { filter } => self.filter_remove(&filter),
+            Command::FilterStats { filters } => self.filter_stats(&filters),
             Command::Leave { port } => {
                 let number = self.number(&port)?;
                 self.leave(number);
@@ -305,45 +317,6 @@ impl Plane {
         Ok(json!({}))
     }
 
-    fn hub_number(&self, name: &str) -> Result<usize, Refusal> {
-        let found = self.hubs.iter().position(|hub| hub.as_ref().is_some_and(|hub| hub.name == name));
-        found.ok_or_else(|| Refusal::option(format!("there is no hub '{name}'")))
-    }
-
-    fn hub_add(&mut self, name: String) -> Outcome {
-        if self.hub_number(&name).is_ok() {
-            return Err(Refusal::option(format!("there is a hub '{name}' already")));
-        }
-        let hub = Some(NamedHub { name, hub: Hub::default() });
-        match self.hubs.iter().position(Option::is_none) {
-            Some(number) => self.hubs[number] = hub,
-            None => self.hubs.push(hub),
-        }
-        Ok(json!({}))
-    }
-
-    fn hub_remove(&mut self, name: &str) -> Outcome {
-        let number = self.hub_number(name)?;
-        for port in self.ports.iter_mut().flatten().filter(|port| port.hub == Some(number)) {
-            port.hub = None;
-        }
-        self.hubs[number] = None;
-        Ok(json!({}))
-    }
-
-    fn join(&mut self, hub: &str, port: &str) -> Outcome {
-        let (hub_number, number) = (self.hub_number(hub)?, self.number(port)?);
-        let place = self.named(port)?;
-        if place.hub.is_some() {
-            return Err(Refusal::option(format!("port '{port}' sits on a hub already")));
-        }
-        place.hub = Some(hub_number);
-        if let Some(named) = self.hubs[hub_number].as_mut() {
-            named.hub.join(number);
-        }
-        Ok(json!({}))
-    }
-
     fn stats(&self, only: Option<Vec<String>>) -> Outcome {
         let numbers: Vec<usize> = match only {
             Some(names) => names.iter().map(|name| self.number(name)).collect::<Result<_, _>>()?,
@@ -370,7 +343,7 @@ impl Plane {
             flows = json!({"tcp": census.tcp, "udp": census.udp, "icmp": census.icmp});
         }
         let mut stats = json!({
-            "kind": port.kind.name(), "hub": hub, "drops": drops,
+            "kind": port.kind.name(), "hub": hub, "link": port.link, "drops": drops,
             "rx_frames": port.rx.frames, "rx_bytes": port.rx.bytes,
             "tx_frames": port.tx.frames, "tx_bytes": port.tx.bytes,
         });

@@ -5,6 +5,8 @@
 #![deny(unsafe_code)]
 
 mod control;
+mod datagram;
+mod filters;
 mod host;
 pub mod isolation;
 mod plane;

@@ -1,4 +1,4 @@
-//! Ports, hubs and the frames between them.
+//! Ports, hubs and switches, and the frames between them.
 //!
 //! A frame is delivered while it lies in the buffer it came in; each port that cannot take it as it is gets it adapted.
 //! Ports that work in batches, stream sockets and user networks, collect what they are given and are finished by
@@ -8,16 +8,23 @@
 //! delivered to the other ports; a frame that reaches it in that moment (from a second user network on the same hub) is
 //! dropped.
 
+use crate::filters::Filter;
 use crate::poll::{self, Registrar, Source};
 use crate::ports::user::UserPort;
 use crate::ports::vhost_user::{self, VhostPort};
 use crate::ports::{Kind, Port, tap};
+use serde_json::Value;
 use std::collections::HashMap;
 use std::io;
+use wirebay_engine::switch::Target;
 use wirebay_engine::user::{Call, Pong};
-use wirebay_engine::{Drops, Hub, Readiness, Time, Token, Traffic, segment};
-use wirebay_wire::ethernet::Ethernet;
+use wirebay_engine::{Drops, Lan, Readiness, Time, Token, Traffic, segment};
+use wirebay_wire::ethernet;
+use wirebay_wire::pcap::Direction;
 use wirebay_wire::{DropReason, Frame, Mac};
+
+mod filters;
+mod segments;
 
 /// Frames read from one TAP for one wake-up.
 const TAP_READS: usize = 64;
@@ -42,21 +49,23 @@ pub enum Incident {
     },
     /// A guest has answered a ping.
     Pong(String, Pong),
+    /// An event of segments and filters, as Python gets it.
+    Event(Value),
 }
 
-/// A hub and its name.
+/// A segment and its name.
 pub struct NamedHub {
     /// The name Python gave it.
     pub name: String,
     /// Who is plugged in.
-    pub hub: Hub<usize>,
+    pub lan: Lan,
 }
 
 /// Everything that frames move between.
 pub struct Plane {
     /// Ports by number; numbers are used again.
     pub ports: Vec<Option<Port>>,
-    /// Hubs by number.
+    /// Hubs and switches by number.
     pub hubs: Vec<Option<NamedHub>>,
     /// Port numbers by name.
     pub names: HashMap<String, usize>,
@@ -64,7 +73,11 @@ pub struct Plane {
     pub incidents: Vec<Incident>,
     /// The moment this round of the loop began.
     pub now: Time,
+    /// Filters by number; each port has a chain of them.
+    pub filters: Vec<Option<Filter>>,
     registrar: Registrar,
+    targets: Vec<Target>,
+    retagged: Vec<u8>,
     scratch: Vec<u8>,
     tap_buffer: Vec<u8>,
     /// Rings that had more than one round takes.
@@ -81,7 +94,10 @@ impl Plane {
             names: HashMap::new(),
             incidents: Vec::new(),
             now: Time::default(),
+            filters: Vec::new(),
             registrar,
+            targets: Vec::new(),
+            retagged: Vec::new(),
             scratch: Vec::new(),
             tap_buffer: vec![0; tap::BUFFER],
             to_poll: Vec::new(),
@@ -104,7 +120,8 @@ impl Plane {
         let number = self.vacancy();
         self.names.insert(name.clone(), number);
         let (rx, tx, drops) = (Traffic::default(), Traffic::default(), Drops::default());
-        let port = Port { name, hub: None, kind, rx, tx, drops };
+        let (link, chain) = (true, Vec::new());
+        let port = Port { name, hub: None, kind, rx, tx, link, chain, drops };
         if number == self.ports.len() {
             self.ports.push(None);
         }
@@ -115,6 +132,7 @@ impl Plane {
     pub fn remove(&mut self, number: usize) {
         let now = self.now;
         self.with_user(number, |user, _| user.net.close(now, &mut user.outbox));
+        self.drop_filters(number);
         self.leave(number);
         if let Some(port) = self.ports[number].take() {
             self.names.remove(&port.name);
@@ -125,7 +143,7 @@ impl Plane {
     pub fn leave(&mut self, number: usize) {
         let hub = self.ports[number].as_mut().and_then(|port| port.hub.take());
         if let Some(Some(named)) = hub.map(|hub| &mut self.hubs[hub]) {
-            named.hub.leave(number);
+            named.lan.leave(number);
         }
     }
 
@@ -133,22 +151,18 @@ impl Plane {
         self.ports.get_mut(number)?.as_mut()
     }
 
-    /// A port has a frame for its hub.
+    /// A port has a frame for its segment.
     fn deliver(&mut self, from: usize, frame: &Frame<'_>) {
         let Some(port) = self.ports[from].as_mut() else { return };
+        if !port.link {
+            return self.swallow(from, Direction::Outbound, frame);
+        }
         port.rx.count(frame.bytes.len());
-        let Ok(ethernet) = Ethernet::parse(frame.bytes) else {
+        if frame.bytes.len() < ethernet::HEADER_LEN {
             return port.drops.count(DropReason::FrameTooShort);
-        };
-        let Some(hub) = port.hub else { return port.drops.count(DropReason::NoHub) };
-        let Some(named) = self.hubs[hub].as_mut() else { return };
-        named.hub.note(ethernet.src, from);
-        let count = named.hub.ports().len();
-        for i in 0..count {
-            let target = self.hubs[hub].as_ref().and_then(|named| named.hub.ports().get(i).copied());
-            if let Some(target) = target.filter(|&target| target != from) {
-                self.give(target, frame);
-            }
+        }
+        if port.chain.is_empty() || self.pass(from, Direction::Outbound, None, frame) {
+            self.spread(from, frame);
         }
     }
 
@@ -157,10 +171,10 @@ impl Plane {
     fn room(&self, from: usize, mac: Mac) -> usize {
         let hub = self.ports[from].as_ref().and_then(|port| port.hub);
         let Some(named) = hub.and_then(|hub| self.hubs[hub].as_ref()) else { return usize::MAX };
-        match named.hub.port_of(mac) {
+        match named.lan.way_to(self.now, from, mac) {
             Some(port) => self.port_room(port),
             None => named
-                .hub
+                .lan
                 .ports()
                 .iter()
                 .filter(|&&p| p != from)
@@ -178,8 +192,20 @@ impl Plane {
         }
     }
 
-    /// A hub has a frame for a port.
+    /// A segment has a frame for a port.
     fn give(&mut self, number: usize, frame: &Frame<'_>) {
+        let Some(port) = self.ports[number].as_ref() else { return };
+        if !port.link {
+            self.swallow(number, Direction::Inbound, frame);
+        } else if port.chain.is_empty() {
+            self.emit(number, frame);
+        } else if self.pass(number, Direction::Inbound, None, frame) {
+            self.emit_watched(number, frame);
+        }
+    }
+
+    /// A frame has come through all filters to a port.
+    fn emit(&mut self, number: usize, frame: &Frame<'_>) {
         let Some(port) = self.ports[number].as_mut() else { return };
         port.tx.count(frame.bytes.len());
         let capabilities = port.kind.capabilities();
@@ -345,6 +371,7 @@ impl Plane {
 impl Plane {
     /// Let every port that works in batches finish what this round has brought.
     pub fn finish(&mut self) {
+        self.release_held();
         for (number, ring) in std::mem::take(&mut self.to_poll) {
             self.take_from_ring(number, ring);
         }
@@ -355,6 +382,7 @@ impl Plane {
             self.flush_stream(number);
             self.flush_vhost(number);
         }
+        self.flush_filters();
     }
 
     /// Is there more to do at once? Otherwise: until when to sleep.
@@ -363,7 +391,7 @@ impl Plane {
             Kind::User(Some(user)) => Some(user),
             _ => None,
         });
-        users.fold((!self.to_poll.is_empty(), None), |(busy, first), user| {
+        users.fold((!self.to_poll.is_empty(), self.next_release()), |(busy, first), user| {
             let deadline = user.net.next_deadline();
             (busy || user.busy, [first, deadline].into_iter().flatten().min())
         })

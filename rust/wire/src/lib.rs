@@ -23,9 +23,12 @@ pub mod ip;
 pub mod ipv4;
 pub mod ipv6;
 pub mod layout;
+pub mod membership;
 pub mod ndp;
+pub mod pcap;
 pub mod tcp;
 pub mod udp;
+pub mod vlan;
 pub mod vnet;
 
 pub use drop_reason::DropReason;

@@ -5,7 +5,6 @@ use crate::DropReason;
 use crate::bytes::{get16, get32, header, put};
 
 mod options;
-use options::Options;
 pub use options::{SackBlocks, TIMESTAMPS_LEN, Timestamps};
 
 /// Length in bytes of a header without options.
@@ -55,14 +54,9 @@ pub struct Tcp<'a> {
     pub mss: Option<u16>,
     /// The window scale option of a SYN, at most 14 (RFC 7323 section 2.3); `None` on other segments.
     pub window_scale: Option<u8>,
-    /// Whether a SYN has the option that permits selective acknowledgements; false on other segments.
-    pub sack_permitted: bool,
-    /// The selective acknowledgements; none on a SYN.
-    pub sack: SackBlocks,
-    /// The timestamps.
-    pub timestamps: Option<Timestamps>,
     /// Length of the header with its options, in bytes.
     pub header_len: usize,
+    options: &'a [u8],
     /// What follows the header.
     pub payload: &'a [u8],
 }
@@ -83,9 +77,7 @@ impl<'a> Tcp<'a> {
         let payload = segment.get(header_len..).ok_or(DropReason::TcpBadHeaderLength)?;
         let options = segment.get(HEADER_LEN..header_len).ok_or(DropReason::TcpBadHeaderLength)?;
         let flags = meaningful(fixed[13])?;
-        let Options { mss, window_scale, sack_permitted, sack, timestamps } =
-            Options::read(options, flags & flags::SYN != 0);
-        Ok(Self {
+        let mut tcp = Self {
             src_port: get16(fixed, 0),
             dst_port: get16(fixed, 2),
             seq: get32(fixed, 4),
@@ -93,14 +85,14 @@ impl<'a> Tcp<'a> {
             flags,
             window: get16(fixed, 14),
             urgent: get16(fixed, 18),
-            mss,
-            window_scale,
-            sack_permitted,
-            sack,
-            timestamps,
+            mss: None,
+            window_scale: None,
             header_len,
+            options,
             payload,
-        })
+        };
+        tcp.read_syn();
+        Ok(tcp)
     }
 
     /// Whether any bit of `flag` is set.
@@ -197,8 +189,8 @@ mod tests {
         assert_eq!(options(&syn), (Some(1460), Some(7)));
         let segment = segment(flags::SYN, &syn);
         let tcp = Tcp::parse(&segment).unwrap();
-        assert_eq!(tcp.timestamps, Some(Timestamps { value: 0x0102_0304, echo: 0 }));
-        assert!(tcp.sack_permitted);
+        assert_eq!(tcp.timestamps(), Some(Timestamps { value: 0x0102_0304, echo: 0 }));
+        assert!(tcp.sack_permitted());
     }
 
     #[test]

@@ -185,7 +185,7 @@ proptest! {
         repr.emit(&mut buf);
         let tcp = Tcp::parse(&buf).unwrap();
         let Tcp { src_port, dst_port, seq, ack, flags, window, mss, window_scale, .. } = tcp;
-        let Tcp { sack_permitted, sack, timestamps, .. } = tcp;
+        let (sack_permitted, sack, timestamps) = (tcp.sack_permitted(), tcp.sack(), tcp.timestamps());
         let read = TcpRepr {
             src_port, dst_port, seq, ack, flags, window, mss, window_scale, sack_permitted, sack, timestamps,
         };

@@ -10,6 +10,7 @@ from wirebay.errors import WirebayError
 from wirebay.network import Network
 from wirebay.options.netdev import FdAddr, Netdev, StreamOptions, TapOptions, netdev_from_dict, parse_netdev
 from wirebay.ports import Port
+from wirebay.segments import PLACES
 
 __all__ = ["COMMANDS"]
 
@@ -53,7 +54,7 @@ def refuse_descriptor(netdev: Netdev) -> None:
 
 async def plug_in(network: Network, port: Port) -> None:
     """Join the port where `wirebay serve` would have: on the one hub there is, if no hubport says how."""
-    if any(other.kind == "hubport" for other in network.ports.values()):
+    if any(other.kind in PLACES for other in network.ports.values()):
         return
     match list(network.hubs.values()):
         case [hub]:

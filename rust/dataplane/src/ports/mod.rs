@@ -51,14 +51,18 @@ impl Kind {
 pub struct Port {
     /// The name Python gave it.
     pub name: String,
-    /// The hub it sits on.
+    /// The segment it sits on.
     pub hub: Option<usize>,
     /// What it does.
     pub kind: Kind,
-    /// What it gave to its hub.
+    /// What it gave to its segment.
     pub rx: Traffic,
-    /// What its hub gave to it.
+    /// What its segment gave to it.
     pub tx: Traffic,
+    /// Whether its link is up; while it is down, frames are swallowed both ways.
+    pub link: bool,
+    /// Its filters, by their place in `Plane::filters`, from the port's side.
+    pub chain: Vec<usize>,
     /// What did not get through it, in either direction.
     pub drops: Drops,
 }

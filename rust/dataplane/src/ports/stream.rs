@@ -37,12 +37,20 @@ struct Peer {
 #[derive(Default)]
 pub struct StreamPort {
     peer: Option<Peer>,
+    /// Bytes between the length and what it counts.
+    extra: usize,
 }
 
 /// Why a connection has ended: one sentence.
 pub type Ended = String;
 
 impl StreamPort {
+    /// A port whose frames have so many bytes more in front of them, which their length does not count. They are handed
+    /// out with the frame.
+    pub fn with_extra(extra: usize) -> Self {
+        StreamPort { peer: None, extra }
+    }
+
     /// Take a connected socket as the peer; false if there is one already.
     pub fn attach(&mut self, fd: OwnedFd) -> bool {
         let vacant = self.peer.is_none();
@@ -75,14 +83,21 @@ impl StreamPort {
 
     /// Queue a plain frame; [`StreamPort::flush`] sends it.
     pub fn push(&mut self, frame: &Frame<'_>) -> Result<(), DropReason> {
+        let padding = &[0; LEAST_FRAME][frame.bytes.len().min(LEAST_FRAME)..];
+        let len = ((frame.bytes.len() + padding.len()) as u32).to_be_bytes();
+        self.queue(&[&len, frame.bytes, padding])
+    }
+
+    /// Queue pieces one behind the other, all or none.
+    pub fn queue(&mut self, pieces: &[&[u8]]) -> Result<(), DropReason> {
         let peer = self.peer.as_mut().ok_or(DropReason::LinkDown)?;
-        let len = frame.bytes.len().max(LEAST_FRAME);
-        if peer.queue.len() - peer.sent + PREFIX + len > QUEUE + MAX_LEN {
+        let len: usize = pieces.iter().map(|piece| piece.len()).sum();
+        if peer.queue.len() - peer.sent + len > QUEUE + MAX_LEN {
             return Err(DropReason::QueueFull);
         }
-        peer.queue.extend((len as u32).to_be_bytes());
-        peer.queue.extend(frame.bytes);
-        peer.queue.resize(peer.queue.len() + len - frame.bytes.len(), 0);
+        for piece in pieces {
+            peer.queue.extend_from_slice(piece);
+        }
         Ok(())
     }
 
@@ -104,7 +119,7 @@ impl StreamPort {
     /// Read once and hand every whole frame to `sink`.
     pub fn read(&mut self, buf: &mut Vec<u8>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Ended> {
         let Some(peer) = self.peer.as_mut() else { return Ok(()) };
-        peer.read(buf, sink)
+        peer.read(buf, self.extra, sink)
     }
 }
 
@@ -136,9 +151,9 @@ impl Peer {
     }
 
     /// `buf` is lent by the loop for all streams; only the tail of an unfinished frame is kept here.
-    fn read(&mut self, buf: &mut Vec<u8>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Ended> {
+    fn read(&mut self, buf: &mut Vec<u8>, extra: usize, sink: &mut dyn FnMut(&[u8])) -> Result<(), Ended> {
         let kept = self.input.len();
-        buf.resize(kept.max(MAX_LEN + PREFIX) + READ, 0);
+        buf.resize(kept.max(MAX_LEN + PREFIX + extra) + READ, 0);
         buf[..kept].copy_from_slice(&self.input);
         let got = match rustix::net::recv(&self.fd, &mut buf[kept..kept + READ], RecvFlags::DONTWAIT) {
             Ok((0, _)) | Err(Errno::CONNRESET) => return Err(self.end_of_stream()),
@@ -149,7 +164,7 @@ impl Peer {
             }
         };
         let data = &buf[..kept + got];
-        let used = split(data, sink)?;
+        let used = split(data, extra, sink)?;
         self.input.clear();
         self.input.extend_from_slice(&data[used..]);
         Ok(())
@@ -162,18 +177,18 @@ impl Peer {
 }
 
 /// Hand out the whole frames in `data`; how many bytes they took.
-fn split(data: &[u8], sink: &mut dyn FnMut(&[u8])) -> Result<usize, Ended> {
+fn split(data: &[u8], extra: usize, sink: &mut dyn FnMut(&[u8])) -> Result<usize, Ended> {
     let mut at = 0;
     while let Some((prefix, rest)) = data[at..].split_first_chunk::<PREFIX>() {
         let len = u32::from_be_bytes(*prefix) as usize;
         if len > MAX_LEN {
             return Err(format!("the peer sent a frame of {len} bytes, over the limit of {MAX_LEN}"));
         }
-        let Some(frame) = rest.get(..len) else { break };
+        let Some(frame) = rest.get(..extra + len) else { break };
         if len > 0 {
             sink(frame);
         }
-        at += PREFIX + len;
+        at += PREFIX + extra + len;
     }
     Ok(at)
 }
@@ -222,7 +237,7 @@ mod tests {
         #[test]
         fn any_bytes_end_in_frames_or_in_one_sentence(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
             let mut total = 0;
-            match split(&bytes, &mut |frame| total += frame.len()) {
+            match split(&bytes, 0, &mut |frame| total += frame.len()) {
                 Ok(used) => prop_assert!(used <= bytes.len() && total <= used),
                 Err(sentence) => prop_assert!(sentence.contains("over the limit")),
             }

@@ -149,6 +149,9 @@ impl Config {
                 None => Err(DropReason::NoResolver),
             };
         }
+        if self.services.contains(&addr) {
+            return Err(DropReason::UnknownService);
+        }
         if self.in_net(addr) {
             return Err(DropReason::NotForUs);
         }

@@ -180,6 +180,9 @@ impl<H: Host> UserNet<H> {
             });
         }
         self.to_acknowledge = list;
+        if let Err(error) = self.host.datagram_flush() {
+            self.drops.count(errors::reason_of(&error));
+        }
     }
 
     /// Something has happened to a host socket.

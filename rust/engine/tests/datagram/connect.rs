@@ -81,6 +81,17 @@ fn a_service_that_does_not_answer_is_given_up_after_half_a_minute() {
 }
 
 #[test]
+fn a_port_of_a_services_address_without_a_service_refuses() {
+    let mut world = world();
+    world.serve(UDP, v4("10.0.2.4:9"));
+    let mut other = Packet::parse(Time(0), &syn(40_000)).seg().unwrap();
+    other.dst = v4("10.0.2.4:80");
+    assert_eq!(flags(&world.put(&[other.frame()])), [RST | ACK]);
+    let answers = world.put(&[udp_frame(v4("10.0.2.15:2000"), v4("10.0.2.4:70"), b"x")]);
+    assert!(matches!(&answers[..], [Packet::Icmp { kind: 3, code: 3, .. }]), "{answers:?}");
+}
+
+#[test]
 fn a_flood_of_connections_is_bounded_and_counted() {
     let mut world = world();
     for port in 0..1000 {

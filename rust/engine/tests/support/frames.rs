@@ -165,7 +165,11 @@ fn parse_tcp(at: Time, ip: &Ip<'_>) -> Seg {
         window: tcp.window,
         mss: tcp.mss,
         scale: tcp.window_scale,
-        options: Options { sack_permitted: tcp.sack_permitted, sack: tcp.sack, timestamps: tcp.timestamps },
+        options: Options {
+            sack_permitted: tcp.sack_permitted(),
+            sack: tcp.sack(),
+            timestamps: tcp.timestamps(),
+        },
         payload: tcp.payload.to_vec(),
     }
 }

@@ -169,3 +169,21 @@ fn a_super_segment_is_taken_whole() {
     assert_eq!(answers[0].ack, 1001 + 60_000);
     Stream(5).check(0, &dialog.peer().received());
 }
+
+#[test]
+fn the_first_piece_is_acknowledged_though_the_host_has_nothing_to_say() {
+    let mut dialog = Dialog::syn(&Opening::default());
+    dialog.peer().connects();
+    let answers = dialog.hear();
+    dialog.accept(&answers);
+    // Together with the end of the handshake, as a guest with something to say sends it: the flow looks into the host's
+    // queue and decides about the acknowledgement in one round.
+    dialog.world.give(&dialog.seg().frame());
+    let first = dialog.say(b"hello");
+    assert!(
+        first.iter().all(|seg| seg.ack != dialog.seq),
+        "it may wait for an answer to carry it: {first:?}"
+    );
+    dialog.world.advance(policy::DELAY * 2);
+    assert_eq!(dialog.hear().last().map(|seg| seg.ack), Some(dialog.seq));
+}

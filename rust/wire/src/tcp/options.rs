@@ -1,7 +1,7 @@
 //! The options of a TCP header: maximum segment size, window scale, selective acknowledgements, timestamps.
 
-use super::TcpRepr;
-use crate::bytes::get;
+use super::{Tcp, TcpRepr, flags};
+use crate::bytes::{get, put};
 
 mod option {
     pub const END: u8 = 0;
@@ -70,7 +70,7 @@ impl SackBlocks {
         }
     }
 
-    fn parse(value: &[u8]) -> Self {
+    pub(super) fn parse(value: &[u8]) -> Self {
         let mut blocks = Self::default();
         for block in value.chunks_exact(8) {
             blocks.push(be32(block, 0), be32(block, 4));
@@ -79,53 +79,68 @@ impl SackBlocks {
     }
 }
 
-/// The options that have a meaning.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Options {
-    pub(super) mss: Option<u16>,
-    pub(super) window_scale: Option<u8>,
-    pub(super) sack_permitted: bool,
-    pub(super) sack: SackBlocks,
-    pub(super) timestamps: Option<Timestamps>,
-}
-
-impl Options {
+impl Tcp<'_> {
+    /// The timestamps.
     #[inline]
-    pub(super) fn read(options: &[u8], is_syn: bool) -> Self {
-        match *options {
-            [] => Self::default(),
+    pub fn timestamps(&self) -> Option<Timestamps> {
+        match *self.options {
+            [] => None,
             // As almost everybody sends them in the middle of a connection (RFC 7323, appendix A).
             [option::NOP, option::NOP, option::TIMESTAMPS, 10, ref value @ ..] if value.len() == 8 => {
-                Self { timestamps: Some(read_timestamps(value)), ..Self::default() }
+                Some(read_timestamps(value))
             }
-            _ => Self::read_all(options, is_syn),
+            _ => self.find(option::TIMESTAMPS).filter(|value| value.len() == 8).map(read_timestamps),
         }
     }
 
-    fn read_all(mut options: &[u8], is_syn: bool) -> Self {
-        let mut read = Self::default();
+    /// The selective acknowledgements; none on a SYN, and none where the option is malformed.
+    pub fn sack(&self) -> SackBlocks {
+        if self.has(flags::SYN) {
+            return SackBlocks::default();
+        }
+        let blocks = self.find(option::SACK).filter(|value| value.len() % 8 == 0);
+        SackBlocks::parse(blocks.unwrap_or_default())
+    }
+
+    /// Whether there may be some: a look at the length alone.
+    #[inline]
+    pub fn may_have_sack(&self) -> bool {
+        self.options.len() > TIMESTAMPS_LEN
+            || !matches!(*self.options, [] | [option::NOP, option::NOP, option::TIMESTAMPS, ..])
+    }
+
+    /// Whether a SYN has the option that permits selective acknowledgements; false on other segments.
+    pub fn sack_permitted(&self) -> bool {
+        self.has(flags::SYN) && self.find(option::SACK_PERMITTED) == Some(&[])
+    }
+
+    /// The value of the last option of a kind.
+    fn find(&self, wanted: u8) -> Option<&[u8]> {
+        let (mut options, mut found) = (self.options, None);
         while let Some((kind, value, rest)) = next_option(options) {
-            match (kind, value) {
-                (option::MSS, &[high, low]) if is_syn => read.mss = Some(u16::from_be_bytes([high, low])),
-                (option::WINDOW_SCALE, &[shift]) if is_syn => {
-                    read.window_scale = Some(shift.min(MAX_WINDOW_SCALE));
-                }
-                (option::SACK_PERMITTED, []) if is_syn => read.sack_permitted = true,
-                (option::SACK, blocks) if !is_syn && blocks.len() % 8 == 0 => {
-                    read.sack = SackBlocks::parse(blocks);
-                }
-                (option::TIMESTAMPS, value) if value.len() == 8 => {
-                    read.timestamps = Some(read_timestamps(value));
-                }
-                _ => {}
+            if kind == wanted {
+                found = Some(value);
             }
             options = rest;
         }
-        read
+        found
+    }
+
+    /// The maximum segment size and the window scale of a SYN.
+    #[inline]
+    pub(super) fn read_syn(&mut self) {
+        if !self.has(flags::SYN) {
+            return;
+        }
+        if let Some(&[high, low]) = self.find(option::MSS) {
+            self.mss = Some(u16::from_be_bytes([high, low]));
+        }
+        if let Some(&[shift]) = self.find(option::WINDOW_SCALE) {
+            self.window_scale = Some(shift.min(MAX_WINDOW_SCALE));
+        }
     }
 }
 
-#[inline]
 fn read_timestamps(value: &[u8]) -> Timestamps {
     Timestamps { value: be32(value, 0), echo: be32(value, 4) }
 }
@@ -170,7 +185,18 @@ impl TcpRepr {
         self.sack.as_slice().len().min((MAX_OPTIONS - self.fixed_options()).saturating_sub(4) / 8)
     }
 
-    pub(super) fn emit_options(&self, mut options: &mut [u8]) {
+    #[inline]
+    pub(super) fn emit_options(&self, options: &mut [u8]) {
+        match self.timestamps {
+            _ if options.is_empty() => {}
+            Some(timestamps) if options.len() == TIMESTAMPS_LEN && !self.sack_permitted => {
+                options.copy_from_slice(&timestamps.emit());
+            }
+            _ => self.emit_all(options),
+        }
+    }
+
+    fn emit_all(&self, mut options: &mut [u8]) {
         let mut next = |bytes: &[u8]| {
             let (option, rest) = std::mem::take(&mut options).split_at_mut(bytes.len());
             option.copy_from_slice(bytes);
@@ -184,7 +210,7 @@ impl TcpRepr {
             // In front of the timestamps, where only padding would be (RFC 7323, appendix A).
             next(&if self.sack_permitted { [option::SACK_PERMITTED, 2] } else { [option::NOP; 2] });
             match self.timestamps {
-                Some(timestamps) => next(&timestamps.emit()),
+                Some(timestamps) => next(&timestamps.emit()[2..]),
                 None => next(&[option::NOP; 2]),
             }
         }
@@ -204,11 +230,11 @@ impl TcpRepr {
 
 impl Timestamps {
     #[inline]
-    fn emit(self) -> [u8; 10] {
-        let (value, echo) = (self.value.to_be_bytes(), self.echo.to_be_bytes());
-        let mut option = [option::TIMESTAMPS, 10, 0, 0, 0, 0, 0, 0, 0, 0];
-        option[2..6].copy_from_slice(&value);
-        option[6..].copy_from_slice(&echo);
+    fn emit(self) -> [u8; TIMESTAMPS_LEN] {
+        let mut option = [0; TIMESTAMPS_LEN];
+        put(&mut option, 0, [option::NOP, option::NOP, option::TIMESTAMPS, 10]);
+        put(&mut option, 4, self.value.to_be_bytes());
+        put(&mut option, 8, self.echo.to_be_bytes());
         option
     }
 }
@@ -220,7 +246,7 @@ fn be32(from: &[u8], at: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tcp::{HEADER_LEN, Tcp, flags};
+    use crate::tcp::HEADER_LEN;
 
     /// A header with these flags and options.
     fn segment(flags: u8, options: &[u8]) -> Vec<u8> {
@@ -256,8 +282,8 @@ mod tests {
         for options in [behind, before] {
             let segment = segment(flags::ACK, &options);
             let tcp = Tcp::parse(&segment).unwrap();
-            assert_eq!(tcp.sack.as_slice(), [(1, 5), (9, 12)]);
-            assert_eq!(tcp.timestamps, Some(Timestamps { value: 7, echo: 8 }));
+            assert_eq!(tcp.sack().as_slice(), [(1, 5), (9, 12)]);
+            assert_eq!(tcp.timestamps(), Some(Timestamps { value: 7, echo: 8 }));
         }
     }
 
@@ -268,7 +294,7 @@ mod tests {
         {
             let segment = segment(flags::ACK, options);
             let tcp = Tcp::parse(&segment).unwrap();
-            assert_eq!((tcp.sack, tcp.timestamps), (SackBlocks::default(), None), "{options:?}");
+            assert_eq!((tcp.sack(), tcp.timestamps()), (SackBlocks::default(), None), "{options:?}");
         }
     }
 
@@ -282,7 +308,7 @@ mod tests {
             assert!(repr.header_len() <= HEADER_LEN + MAX_OPTIONS);
             let mut header = vec![0; repr.header_len()];
             repr.emit(&mut header);
-            assert_eq!(Tcp::parse(&header).unwrap().sack.as_slice(), &sack.as_slice()[..most]);
+            assert_eq!(Tcp::parse(&header).unwrap().sack().as_slice(), &sack.as_slice()[..most]);
         }
     }
 }

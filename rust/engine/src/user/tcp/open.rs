@@ -35,13 +35,13 @@ impl<S> TcpFlow<S> {
 
     fn learn_options(&mut self, syn: &Tcp<'_>, config: &Config, now: Time) {
         self.mss = syn.mss.unwrap_or(DEFAULT_MSS).max(LEAST_MSS).min(config.mss(self.ends.guest.ip()));
-        if let Some(stamps) = syn.timestamps {
+        if let Some(stamps) = syn.timestamps() {
             self.set(TIMESTAMPS);
             self.stamps.begin(stamps.value, now);
             // A segment size is without options, and this one is in every segment (RFC 6691).
             self.mss -= TIMESTAMPS_LEN as u16;
         }
-        if syn.sack_permitted {
+        if syn.sack_permitted() {
             self.set(SACK);
         }
         if let Some(scale) = syn.window_scale {
@@ -114,7 +114,7 @@ impl<S> TcpFlow<S> {
             return self.in_handshake_reset(cx, seg);
         }
         if seg.has(SYN) {
-            if let Some(stamps) = seg.timestamps.filter(|_| seg.seq.wrapping_add(1) == self.rcv_nxt) {
+            if let Some(stamps) = seg.timestamps().filter(|_| seg.seq.wrapping_add(1) == self.rcv_nxt) {
                 self.stamps.heard(stamps.value, cx.now);
             }
             self.send_syn_ack(cx);

@@ -50,7 +50,7 @@ impl Parting {
     }
 
     fn repr(&self, now: Time, seg: &Tcp<'_>) -> TcpRepr {
-        let timestamps = self.stamps.zip(seg.timestamps).map(|(mut stamps, theirs)| {
+        let timestamps = self.stamps.zip(seg.timestamps()).map(|(mut stamps, theirs)| {
             stamps.heard(theirs.value, now);
             stamps.stamp(now)
         });

@@ -41,12 +41,19 @@ impl<S> TcpFlow<S> {
         if self.is(GUEST_FIN) {
             return Ok(());
         }
-        let (data, mut fin) = self.within_window(cx, seg, (behind as usize).min(seg.payload.len()), 0);
-        fin &= self.take(cx, data)? == data.len();
-        if self.early.is_some() {
-            // A hole, or a part of it, has been filled: the guest must hear of that (RFC 5681, section 4.2).
-            self.set(ACK_WANTED);
-            fin |= self.take_early(cx)?;
+        let (first, mut fin) = self.within_window(cx, seg, (behind as usize).min(seg.payload.len()), 0);
+        let mut early: Option<(Vec<u8>, usize)> = None;
+        loop {
+            let data = early.as_ref().map_or(first, |(data, old)| &data[*old..]);
+            let whole = self.take(cx, data)? == data.len();
+            fin &= whole;
+            if self.early.is_none() {
+                break;
+            }
+            early = self.next_early(cx, whole, &mut fin);
+            if early.is_none() {
+                break;
+            }
         }
         if fin {
             self.set(GUEST_FIN | ACK_WANTED);
@@ -77,6 +84,7 @@ impl<S> TcpFlow<S> {
     }
 
     /// A segment that must wait for one before it. The guest's fast retransmission wants an answer to every one.
+    #[cold]
     fn after_a_hole<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>, seg: &Tcp<'_>) {
         let ahead = seg.seq.wrapping_sub(self.rcv_nxt);
         if ahead < self.edge.wrapping_sub(self.rcv_nxt) && !self.is(GUEST_FIN) {
@@ -101,21 +109,25 @@ impl<S> TcpFlow<S> {
         self.acknowledge(cx);
     }
 
-    /// What came early follows what has come now. True if the stream ends with it.
-    fn take_early<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>) -> io::Result<bool> {
-        while let Some(early) = &mut self.early
-            && let Some((data, old)) = early.pop(self.rcv_nxt, cx.budget)
-        {
-            if self.take(cx, &data[old..])? < data.len() - old {
-                break;
-            }
+    /// The hole, or a part of it, has been filled: what came early and follows now. The guest must hear of that at once
+    /// (RFC 5681, section 4.2).
+    #[cold]
+    fn next_early<H: Host<Tcp = S>>(
+        &mut self,
+        cx: &mut Cx<'_, H>,
+        whole: bool,
+        fin: &mut bool,
+    ) -> Option<(Vec<u8>, usize)> {
+        self.set(ACK_WANTED);
+        let early = self.early.as_mut()?;
+        if whole && let Some(next) = early.pop(self.rcv_nxt, cx.budget) {
+            return Some(next);
         }
-        let next = self.rcv_nxt;
-        let fin = self.early.as_ref().is_some_and(|early| early.ends_at(next));
-        if self.early.as_ref().is_some_and(|early| early.is_done(next)) {
+        *fin |= early.ends_at(self.rcv_nxt);
+        if early.is_done(self.rcv_nxt) {
             self.forget_early(cx);
         }
-        Ok(fin)
+        None
     }
 
     fn forget_early<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>) {

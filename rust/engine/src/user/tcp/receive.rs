@@ -35,9 +35,9 @@ impl<S> TcpFlow<S> {
         if seg.has(RST) {
             return self.on_reset(cx, seg);
         }
-        if let Some(stamps) = seg.timestamps
-            && self.is(TIMESTAMPS)
+        if self.is(TIMESTAMPS)
             && !seg.has(SYN)
+            && let Some(stamps) = seg.timestamps()
             && self.is_old(cx, seg, stamps)
         {
             return Verdict::Keep;
@@ -129,7 +129,7 @@ impl<S> TcpFlow<S> {
         let timed = self.rtt.acknowledged(ack, cx.now);
         if !timed && self.is(TIMESTAMPS) {
             // What was sent more than once gives no sample but by its timestamp.
-            let took = seg.timestamps.and_then(|stamps| self.stamps.took(stamps.echo, cx.now));
+            let took = seg.timestamps().and_then(|stamps| self.stamps.took(stamps.echo, cx.now));
             if let Some(took) = took {
                 self.rtt.sample(took);
             }

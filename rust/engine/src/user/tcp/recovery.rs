@@ -23,13 +23,13 @@ const SLOW_START_END: u32 = 1 << 20;
 impl<S> TcpFlow<S> {
     /// Note what the guest says it has; true if that is news.
     pub(super) fn heed_sack(&mut self, seg: &Tcp<'_>) -> bool {
-        if seg.sack.is_empty() || !self.is(SACK) || self.una == self.max {
+        if !self.is(SACK) || !seg.may_have_sack() || self.una == self.max {
             return false;
         }
         let recovering = self.is(RECOVERING);
         let (una, max) = (self.una, self.max);
         let board = self.board.get_or_insert_with(|| Box::new(Board::new(una, max)));
-        let news = board.add(self.una, self.max, seg.sack.as_slice());
+        let news = board.add(self.una, self.max, seg.sack().as_slice());
         if news && recovering && board.is_pass_over(self.mss.into()) {
             board.start_pass(self.una, self.max);
         }

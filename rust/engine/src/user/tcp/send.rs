@@ -100,13 +100,19 @@ impl<S> TcpFlow<S> {
         seq: u32,
         len: usize,
     ) -> io::Result<usize> {
+        let (acked, bits) = (self.acked, self.bits);
         let window = self.promise(cx);
         let repr = self.repr(cx.now, seq, ACK, window);
         let (socket, host) = (&mut self.socket, &mut *cx.host);
         let offset = seq.wrapping_sub(self.una) as usize;
-        emit::tcp_with(cx.out, cx.config, &self.ends, &repr, len, self.mss, |buf| {
+        let sent = emit::tcp_with(cx.out, cx.config, &self.ends, &repr, len, self.mss, |buf| {
             host.tcp_peek(socket, offset, buf)
-        })
+        });
+        if !matches!(sent, Ok(1..)) {
+            // Nothing has gone out, and so what waits to be acknowledged still does. The window's edge may stay.
+            (self.acked, self.bits) = (acked, bits);
+        }
+        sent
     }
 
     fn sent<H: Host<Tcp = S>>(&mut self, cx: &mut Cx<'_, H>, len: u32, asked: u32) -> Pumped {
