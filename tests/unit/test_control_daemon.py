@@ -80,7 +80,7 @@ async def test_ports_are_told_with_their_counters() -> None:
 
         client.fake.answers["stats"] = stats
         (told,) = await client.ask("query-netdev", netdev_id="u0")
-        expected: dict[str, Any] = {"id": "u0", "type": "user", "hub": None}
+        expected: dict[str, Any] = {"id": "u0", "type": "user", "hub": None, "link": True}
         expected |= {"drops": {"no_hub": 5}, "flows": {"tcp": 6}}
         expected |= {"rx-frames": 1, "rx-bytes": 2, "tx-frames": 3, "tx-bytes": 4}
         assert told == expected
@@ -99,6 +99,36 @@ async def test_a_port_is_moved_to_a_hub_that_is_there_or_numbered() -> None:
         assert port.hub is client.network.hubs["#1"]
         refused = await client.refused("wirebay-port-move", netdev_id="u0", hub="hub02")
         assert refused == "there is no hub 'hub02'; name one of #1, hub2"
+
+
+async def test_a_link_goes_down_and_up() -> None:
+    async with desk() as client:
+        port = await client.user()
+        await client.ask("set_link", name="u0", up=False)
+        assert not port.link
+        assert not (await client.ask("query-netdev"))[0]["link"]
+        await client.ask("set_link", name="u0", up=True)
+        assert [request["up"] for request in client.fake.sent("link")] == [False, True]
+        assert await client.refused("set_link", name="x", up=True) == "DeviceNotFound: Device 'x' not found"
+        wrong = "Invalid parameter type for 'up', expected: boolean"
+        assert await client.refused("set_link", name="u0", up=1) == wrong
+
+
+async def test_filters_come_and_go() -> None:
+    async with desk() as client:
+        await client.user()
+        members = {"qom_type": "filter-buffer", "id": "f", "netdev": "u0", "interval": 9}
+        await client.ask("object-add", **members)
+        assert list(client.network.objects.filters) == ["f"]
+        duplicate = "attempt to add duplicate property 'f' to object (type 'container')"
+        assert await client.refused("object-add", **members) == duplicate
+        await client.ask("object-del", id="f")
+        assert not client.network.objects.filters
+        assert await client.refused("object-del", id="f") == "object 'f' not found"
+        assert (
+            await client.refused("object-add", qom_type="x")
+            == "Parameter 'qom-type' does not accept value 'x'"
+        )
 
 
 async def test_a_port_may_be_added_as_the_command_line_spells_it(tmp_path: Path) -> None:

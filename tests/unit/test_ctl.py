@@ -412,6 +412,8 @@ async def test_ports_are_added_moved_and_removed(shell: Shell) -> None:
     assert await shell.run("add", "user,id=u0") == "u0: user network 10.0.2.0/24 and fec0::/64\n"
     await shell.run("move", "u0", "hub3")
     assert network.ports["u0"].hub is network.hubs["hub3"]
+    await shell.run("link", "u0", "down")
+    assert not network.ports["u0"].link
     assert await shell.run("remove", "u0") == ""
     assert not network.ports
     assert await shell.run("remove", "u0", status=1) == "wirebay: Device 'u0' not found\n"

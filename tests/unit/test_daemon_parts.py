@@ -20,9 +20,8 @@ from wirebay.errors import HostError, OptionError
 
 # Puts the descriptors in its place, then runs what is asked with LISTEN_PID as its own.
 ACTIVATE = """
-import os, sys
-fds = [int(fd) for fd in sys.argv[1].split(",")]
-copies = [os.dup(fd) for fd in fds]
+import fcntl, os, sys
+copies = [fcntl.fcntl(int(fd), fcntl.F_DUPFD, 100) for fd in sys.argv[1].split(",")]
 for number, fd in enumerate(copies):
     os.dup2(fd, 3 + number)
 os.environ["LISTEN_PID"] = str(os.getpid())

@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 
 from wirebay.cli.ctl_act import HMP, MONITOR, PING, QMP
-from wirebay.cli.ctl_change import ADD, MOVE, QUIT, RELOAD, REMOVE
+from wirebay.cli.ctl_change import ADD, LINK, MOVE, QUIT, RELOAD, REMOVE
 from wirebay.cli.ctl_flows import FLOWS
 from wirebay.cli.ctl_read import FORWARDS, LEASES, PORTS, STATS, STATUS
 from wirebay.cli.ctl_verb import Verb
@@ -22,7 +22,7 @@ ENVIRONMENT = "WIREBAY_CONTROL"
 VERBS: dict[str, Verb] = {
     verb.name: verb
     for verb in (
-        *(STATUS, PORTS, ADD, REMOVE, MOVE, FLOWS, FORWARDS, LEASES, STATS),
+        *(STATUS, PORTS, ADD, REMOVE, MOVE, LINK, FLOWS, FORWARDS, LEASES, STATS),
         *(PING, MONITOR, RELOAD, QUIT, HMP, QMP),
     )
 }

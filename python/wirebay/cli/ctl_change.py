@@ -8,7 +8,7 @@ from wirebay.cli.ctl_verb import Verb, add_json_option, print_json, printable
 from wirebay.cli.parser import Parser
 from wirebay.control.client import Client
 
-__all__ = ["ADD", "MOVE", "QUIT", "RELOAD", "REMOVE"]
+__all__ = ["ADD", "LINK", "MOVE", "QUIT", "RELOAD", "REMOVE"]
 
 DONE = {"added": "opened", "removed": "closed", "replaced": "reopened", "updated": "rules of"}
 
@@ -55,6 +55,18 @@ def add_move_arguments(parser: Parser) -> None:
     parser.add_argument("hub", metavar="HUB", help="a hub that 'ports' shows, or hub0, hub1 ...")
 
 
+def link(client: Client, arguments: argparse.Namespace) -> int:
+    """Let the link of a port go up or down."""
+    client.execute("set_link", name=arguments.port, up=arguments.state == "up")
+    return 0
+
+
+def add_link_arguments(parser: Parser) -> None:
+    """The arguments of `link`."""
+    add_port_argument(parser)
+    parser.add_argument("state", choices=("up", "down"), help="what it is to be")
+
+
 def reload(client: Client, arguments: argparse.Namespace) -> int:
     """Have the file read again, and tell what was changed."""
     changes = client.execute("wirebay-reload")
@@ -76,5 +88,6 @@ def quit_(client: Client, arguments: argparse.Namespace) -> int:
 ADD = Verb("add", "TYPE,id=ID[,OPTION=VALUE...]", "add a port", add, add_add_arguments, check_add)
 REMOVE = Verb("remove", "ID", "remove a port", remove, add_port_argument)
 MOVE = Verb("move", "ID HUB", "plug a port into another hub", move, add_move_arguments)
+LINK = Verb("link", "ID up|down", "let a port's link go up or down", link, add_link_arguments)
 RELOAD = Verb("reload", "[--json]", "read the file of --config again", reload, add_json_option)
 QUIT = Verb("quit", "", "end it, as SIGTERM does", quit_)

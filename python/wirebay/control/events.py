@@ -13,8 +13,10 @@ EVENTS: Mapping[str, Mapping[str, str]] = {
     "NETDEV_STREAM_DISCONNECTED": {"netdev-id": "string"},
     "SHUTDOWN": {"guest": "boolean", "reason": "string"},
     "WIREBAY_LEASE": {"netdev-id": "string", "mac": "string", "address": "string", "name": "string?"},
+    "WIREBAY_LOOP_BLOCKED": {"netdev-id": "string", "hub": "string", "seconds": "integer"},
     "WIREBAY_PORT_FAILED": {"netdev-id": "string", "reason": "string"},
     "WIREBAY_RELOADED": {"added": "any", "removed": "any", "replaced": "any", "updated": "any"},
+    "WIREBAY_STORM_LIMITED": {"netdev-id": "string", "hub": "string"},
 }
 
 

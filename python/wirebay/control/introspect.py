@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from wirebay.config.words import Section, Word, netdev_words
+from wirebay.config.words import Section, Word, netdev_words, object_words
 from wirebay.control.events import EVENTS
 from wirebay.control.table import Command
 from wirebay.options.netdev import netdev_readers
+from wirebay.options.objects import object_readers
 
 __all__ = ["introspect"]
 
@@ -29,6 +30,8 @@ BUILTINS = {
     "any": "value",
 }
 TYPES = {"string": "str", "integer": "int", "number": "number", "boolean": "bool", "any": "any"}
+# What the commands take whose functions read it as options.
+OPTIONS = {"netdev_add": "netdev", "object-add": "object"}
 # Of a word of an option; numbers are told by their type in C.
 WORDS = {"string": "str", "strings": "[any]", "boolean": "bool"}
 
@@ -43,14 +46,16 @@ def introspect(commands: Mapping[str, Command], negotiate: str) -> list[Entity]:
         *command_entities(negotiate, [{"name": "enable", "type": "[str]", "default": None}]),
         *(entity for command in commands.values() for entity in of_command(command)),
         *(entity for name, members in EVENTS.items() for entity in of_event(name, members)),
-        *netdev_entities(),
+        *variants("netdev", "type", {name: netdev_words(name) for name in netdev_readers()}),
+        *variants("object", "qom-type", {name: object_words(name) for name in object_readers()}),
     ]
 
 
 def of_command(command: Command) -> Iterator[Entity]:
     """A command and its arguments."""
     if command.arguments is None:
-        yield {"name": command.name, "meta-type": "command", "arg-type": "netdev", "ret-type": "any"}
+        arguments = OPTIONS[command.name]
+        yield {"name": command.name, "meta-type": "command", "arg-type": arguments, "ret-type": "any"}
         return
     yield from command_entities(
         command.name,
@@ -80,14 +85,8 @@ def member(name: str, kind: str, *, optional: bool = False) -> Entity:
     return {"name": name, "type": kind, **({"default": None} if optional else {})}
 
 
-def netdev_entities() -> Iterator[Entity]:
-    """What `netdev_add` takes: `type` says what else."""
-    kinds = {name: netdev_words(name) for name in netdev_readers()}
-    yield from variants("netdev", kinds, [member("id", "str")])
-
-
-def variants(name: str, kinds: Mapping[str, Words], members: list[Entity]) -> Iterator[Entity]:
-    """An object whose further members depend on its `type`."""
+def variants(name: str, tag: str, kinds: Mapping[str, Words], *, has_id: bool = True) -> Iterator[Entity]:
+    """An object whose further members depend on what its `tag` says."""
     yield {
         "name": f"{name}-type",
         "meta-type": "enum",
@@ -97,8 +96,8 @@ def variants(name: str, kinds: Mapping[str, Words], members: list[Entity]) -> It
     yield {
         "name": name,
         "meta-type": "object",
-        "tag": "type",
-        "members": [member("type", f"{name}-type"), *members],
+        "tag": tag,
+        "members": [member(tag, f"{name}-type"), *([member("id", "str")] if has_id else [])],
         "variants": [{"case": kind, "type": f"{name}.{kind}"} for kind in kinds],
     }
     for kind, words in kinds.items():
@@ -112,5 +111,5 @@ def with_words(name: str, words: Words) -> Iterator[Entity]:
         kind = f"{name}.{word}" if isinstance(what, Section) else WORDS.get(what.kind, "int")
         members.append(member(word, kind, optional=not what.required))
         if isinstance(what, Section):
-            yield from variants(kind, what.kinds, [])
+            yield from variants(kind, "type", what.kinds, has_id=False)
     yield {"name": name, "meta-type": "object", "members": members}

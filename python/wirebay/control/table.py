@@ -13,6 +13,7 @@ __all__ = ["Command", "Context", "Process", "QmpError", "device_not_found"]
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
+    "boolean": (bool,),
     "integer": (int,),
     "number": (int, float),
 }
@@ -54,8 +55,8 @@ class Context:
 class Command:
     """A command of the table.
 
-    `arguments` gives the type of each (string, integer or number), with a question mark where it may be left
-    out; None means that the function checks them itself. They reach it as keywords, `_` for `-`.
+    `arguments` gives the type of each (string, boolean, integer or number), with a question mark where it may
+    be left out; None means that the function checks them itself. They reach it as keywords, `_` for `-`.
     """
 
     name: str
@@ -77,7 +78,7 @@ def check_arguments(given: Mapping[str, Any], expected: Mapping[str, str]) -> di
                 continue
             raise QmpError(f"Parameter '{name}' is missing")
         value, wanted = given[name], kind.removesuffix("?")
-        if isinstance(value, bool) or not isinstance(value, _TYPES[wanted]):
+        if isinstance(value, bool) is not (wanted == "boolean") or not isinstance(value, _TYPES[wanted]):
             raise QmpError(f"Invalid parameter type for '{name}', expected: {wanted}")
     for name in given:
         if name not in expected:

@@ -1,4 +1,4 @@
-"""Ports with their counters, and which hub each is on."""
+"""Ports with their counters, their links, and the segments they are on."""
 
 from __future__ import annotations
 
@@ -28,11 +28,18 @@ async def query_netdev(context: Context, netdev_id: str | None = None) -> list[d
 def members(port: Port, counters: Mapping[str, Any]) -> dict[str, Any]:
     """A port as it is told; one that has just gone, or is a hubport, has counted nothing."""
     told: dict[str, Any] = {"id": port.id, "type": port.kind, "hub": port.hub.name if port.hub else None}
+    told["link"] = port.link
     told |= {name.replace("_", "-"): counters.get(name, 0) for name in COUNTERS}
     told["drops"] = counters.get("drops", {})
     if "flows" in counters:
         told["flows"] = counters["flows"]
     return told
+
+
+async def set_link(context: Context, name: str, up: bool) -> dict[str, Any]:
+    """Let the link of a port go up or down."""
+    await find(context.network, name).set_link(up)
+    return {}
 
 
 async def port_move(context: Context, netdev_id: str, hub: str) -> dict[str, Any]:
@@ -53,6 +60,7 @@ def find(network: Network, name: str) -> Port:
 
 
 COMMANDS = (
+    Command("set_link", set_link, {"name": "string", "up": "boolean"}),
     Command("query-netdev", query_netdev, {"netdev-id": "string?"}),
     Command("wirebay-port-move", port_move, {"netdev-id": "string", "hub": "string"}),
 )
