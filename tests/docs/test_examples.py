@@ -16,8 +16,10 @@ from tests.guests.console import Console
 from wirebay.cli import COMMANDS, ctl, ns, serve
 from wirebay.cli.completion import SHELLS
 from wirebay.cli.control import control_path
+from wirebay.config.file import parse_config
 
 EXAMPLES = [(name_of(page), words) for page in PAGES for words in commands(page)]
+TOML = [(name_of(page), block) for page in PAGES for block in blocks(page, "toml")]
 PYTHON = [(name_of(page), block) for page in PAGES for block in blocks(page, "python")]
 
 
@@ -51,6 +53,11 @@ def test_an_example_is_taken_by_its_command(page: str, words: list[str]) -> None
             assert "user," not in shown.stdout
         case _:
             assert (command, arguments) == ("doctor", [])
+
+
+@pytest.mark.parametrize(("page", "text"), TOML, ids=lambda value: value if value.endswith(".md") else "")
+def test_a_file_of_the_documentation_has_no_mistake(page: str, text: str) -> None:
+    assert parse_config(text, page).whole.netdevs
 
 
 @pytest.mark.parametrize(("page", "code"), PYTHON, ids=lambda value: value if value.endswith(".md") else "")

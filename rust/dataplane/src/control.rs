@@ -203,7 +203,7 @@ impl Plane {
             Command::ServiceRefuse { port, connection } => Ok(self.user(&port)?.refuse(connection)),
             Command::Flows { port, first, limit } => {
                 let now = self.now;
-                flows::page(self.user(&port)?, now, first, limit)
+                Ok(flows::page(self.user(&port)?, now, first, limit))
             }
             Command::GuestPing { port, addr, ident, seq, size } => {
                 self.user(&port)?.ping(Ping { addr, ident, seq, size })

@@ -1,6 +1,5 @@
 //! The command that lists flows, a page at a time.
 
-use super::Outcome;
 use crate::ports::user::UserPort;
 use serde_json::{Value, json};
 use wirebay_engine::Time;
@@ -11,10 +10,10 @@ use wirebay_wire::ipv4::protocol;
 const PAGE: usize = 256;
 
 /// A page of the flows of a user network, from place `first` of its table on.
-pub fn page(user: &UserPort, now: Time, first: u32, limit: usize) -> Outcome {
+pub fn page(user: &UserPort, now: Time, first: u32, limit: usize) -> Value {
     let (flows, next) = user.net.list(first, limit.clamp(1, PAGE));
     let flows: Vec<Value> = flows.iter().map(|flow| members(flow, now)).collect();
-    Ok(json!({"flows": flows, "next": next}))
+    json!({"flows": flows, "next": next})
 }
 
 fn members(flow: &Listed, now: Time) -> Value {
