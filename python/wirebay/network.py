@@ -136,7 +136,7 @@ class Network:
     ) -> Port:
         """Add a port.
 
-        `netdev` is a netdev type of QEMU's (user, stream, tap, hubport) with its options as keywords, spelled
+        `netdev` is a netdev type (docs/netdevs.md) with its options as keywords, spelled
         as QEMU does with _ for -; or the options as an object, alone. Without `id` one is made up. `tap`
         also takes `tap=`, a `wirebay.tun.Tap` that the caller opened, and `mtu=`, that of its interface.
 
@@ -151,6 +151,12 @@ class Network:
         if netdev.id in self._ports:
             raise OptionError(f"Duplicate ID '{netdev.id}' for netdev")
         port = port_class(netdev)(self, netdev, **extra)
+        return await self._open(port)
+
+    async def adopt(self, port: Port) -> Port:
+        """Add a port that another port has made for itself. Raises as `add` does."""
+        if port.id in self._ports:
+            raise OptionError(f"Duplicate ID '{port.id}' for netdev")
         return await self._open(port)
 
     async def add_chardev(self, text: str) -> Chardev:
@@ -293,6 +299,8 @@ class Network:
             ports |= reply.get("ports", {})
         for name, counters in ports.items():
             if port := self._ports.get(name):  # else it was closed meanwhile
+                if "kind" in counters:
+                    counters["kind"] = port.kind  # several kinds are one to the worker
                 counters["drops"] = {**counters.get("drops", {}), **port.service_drops()}
         return {"ports": ports}
 

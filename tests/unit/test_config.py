@@ -95,9 +95,11 @@ addr.type = "unix"
 bar = 2
 [[netdev]]
 id = "u0"
-type = "tap"
-sndbuf = 1
-br = "b"
+type = "stream"
+addr.type = "inet"
+addr.mptcp = true
+addr.host = "h"
+addr.port = 1
 [[netdev]]
 type = "hubport"
 id = "h0"
@@ -124,12 +126,11 @@ id = "a b"
         "f:18: Parameter 'addr.path' is missing",
         "f:19: Parameter 'bar' is unexpected",
         "f:21: Duplicate ID 'u0' for netdev",
-        f"f:23: option 'sndbuf' of the tap network {served}",
-        f"f:24: option 'br' of the tap network {served}",
-        "f:29: netdev 'zz' not found",
-        "f:30: Host doesn't belong to network",
-        "f:35: Parameter 'type' does not accept value 'strem'",
-        "f:36: Parameter 'id' expects an identifier (a letter, then letters, digits, '-', '.', '_')",
+        f"f:24: option 'addr.mptcp' of the stream network {served}",
+        "f:31: netdev 'zz' not found",
+        "f:32: Host doesn't belong to network",
+        "f:37: Parameter 'type' does not accept value 'strem'",
+        "f:38: Parameter 'id' expects an identifier (a letter, then letters, digits, '-', '.', '_')",
     ]
 
 

@@ -110,7 +110,7 @@ async def test_why_a_peer_went_is_logged(tmp_path: Path, caplog: pytest.LogCaptu
 async def test_a_peer_that_the_worker_refuses_is_dropped_and_the_next_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wirebay.ports.stream.ACCEPT_PAUSE", 0)
+    monkeypatch.setattr("wirebay.ports.peers.PAUSE", 0)
     async with lab() as (network, fake):
         fake.answers["stream_attach"] = refusal("host", "no room")
         await add(network, unix_server("vm0", tmp_path / "sock"))

@@ -133,7 +133,7 @@ class Daemon(Running):
                 async with self._doors(settings).open(network, self):
                     report_ready(ready_fd)
                     self._notifier.ready(self._status())
-                    await until_stopped(network, on_hangup=self._on_hangup())
+                    await until_stopped(network, ends=ended(network), on_hangup=self._on_hangup())
                     await self._stop()
         return 0
 
@@ -212,6 +212,13 @@ class Daemon(Running):
         self._notifier.stopping()
         if self._last is not None:
             await asyncio.wait((self._last,))
+
+
+def ended(network: Network) -> list[asyncio.Future[str]]:
+    """What also ends the command: whoever holds the other side of a `stdio` port has gone."""
+    from wirebay.ports.framed import StdioPort
+
+    return [port.ended for port in network.ports.values() if isinstance(port, StdioPort)]
 
 
 async def apply(network: Network, config: Config) -> Changes:

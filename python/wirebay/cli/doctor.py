@@ -16,7 +16,9 @@ from wirebay.cli.checks import (
     check_ports,
     check_qemu,
     check_resolvers,
+    check_smbd,
     check_tun,
+    check_way,
 )
 from wirebay.cli.parser import Parser
 
@@ -48,15 +50,19 @@ def run(argv: list[str]) -> int:
 def examine() -> list[Check]:
     """Try everything on this host."""
     namespaces, tun, offloads = probes.try_namespace()
+    ipv4, ipv6 = probes.ways()
     return [
         check_namespaces(namespaces),
         check_tun(tun, offloads),
         check_ping(probes.ping_group_range(), probes.groups()),
         check_qemu(probes.qemu_version()),
+        check_way("IPv4", ipv4),
+        check_way("IPv6", ipv6),
         check_resolvers(probes.resolvers()),
         check_descriptors(probes.descriptor_limit()),
         check_peek_offset(probes.has_peek_offset()),
         check_ports(probes.unprivileged_port_start(), probes.may_bind_any_port()),
+        check_smbd(probes.smbd()),
     ]
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Protocol
 
 from wirebay.errors import WorkerError
@@ -63,9 +63,13 @@ async def _cancelled_by_signals(main: Coroutine[Any, Any, int]) -> int:
 
 
 async def until_stopped(
-    network: FailingNetwork, pidfd: int | None = None, on_hangup: Callable[[], None] | None = None
+    network: FailingNetwork,
+    pidfd: int | None = None,
+    *,
+    ends: Iterable[asyncio.Future[str]] = (),
+    on_hangup: Callable[[], None] | None = None,
 ) -> None:
-    """Wait for one of STOP_SIGNALS, or for the end of the process behind `pidfd`.
+    """Wait for one of STOP_SIGNALS, for the end of the process behind `pidfd`, or for one of `ends`.
 
     SIGHUP does not count where `on_hangup` is there: that is called then.
 
@@ -82,8 +86,9 @@ async def until_stopped(
     if pidfd is not None:
         loop.add_reader(pidfd, resolve, stopped)
     try:
-        await asyncio.wait((stopped, failure), return_when=asyncio.FIRST_COMPLETED)
-        if not stopped.done():
+        awaited: list[asyncio.Future[Any]] = [stopped, failure, *ends]
+        await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+        if failure.done() and not stopped.done():
             raise WorkerError(failure.result())
     finally:
         failure.cancel()

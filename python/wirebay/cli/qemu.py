@@ -21,6 +21,7 @@ from wirebay.options.types import StreamOptions, UnixAddr, UserOptions
 if TYPE_CHECKING:
     from wirebay.network import Network
     from wirebay.ports.stream import StreamPort
+    from wirebay.private_directory import PrivateDirectory
 
 USAGE = "[-n] [--control PATH] [--] QEMU [ARGUMENT...]"
 
@@ -134,7 +135,7 @@ async def serve_qemu(command: Sequence[str], control: str | None) -> int:
 
     directory = private_directory()
     with directory:
-        rewritten = rewrite(command, directory.name)
+        rewritten = rewrite(command, str(directory.path))
         async with Network() as network:
             sockets = [await connect(network, user, path) for user, path in rewritten.networks]
             async with controlled(network, control):
@@ -146,15 +147,17 @@ async def serve_qemu(command: Sequence[str], control: str | None) -> int:
                     clearing.cancel()
 
 
-def private_directory() -> tempfile.TemporaryDirectory[str]:
+def private_directory() -> PrivateDirectory:
     """A new directory for sockets that nobody else can enter; a context manager. Raises HostError."""
+    from wirebay.private_directory import PrivateDirectory
+
     base = socket_base()
     if len(os.fsencode(f"{base}/wirebay-XXXXXXXX/net00.sock")) > MAX_SOCKET_PATH:
         raise HostError(
             f"the path '{base}' is too long for unix sockets; set XDG_RUNTIME_DIR to a shorter one"
         )
     try:
-        return tempfile.TemporaryDirectory(prefix="wirebay-", dir=base)
+        return PrivateDirectory(base)
     except OSError as error:
         raise HostError(f"no directory for sockets can be made in '{base}': {error.strerror}") from error
 
@@ -169,11 +172,11 @@ async def connect(network: Network, user: UserOptions, path: str) -> StreamPort:
     return outside
 
 
-async def clear(directory: tempfile.TemporaryDirectory[str], sockets: Sequence[StreamPort]) -> None:
+async def clear(directory: PrivateDirectory, sockets: Sequence[StreamPort]) -> None:
     """Remove the sockets as soon as QEMU is connected to all: then nothing is left if we are killed.
 
     QEMU never connects again.
     """
     for socket in sockets:
         await socket.connected
-    directory.cleanup()
+    directory.close()

@@ -12,6 +12,7 @@ from wirebay.cli.parser import Parser
 from wirebay.cli.ready import check_ready_fd
 from wirebay.errors import OptionError
 from wirebay.options.chardev import parse_chardev
+from wirebay.options.help import help_for
 from wirebay.options.netdev import parse_netdev
 from wirebay.options.objects import parse_object
 from wirebay.wiring import Description, contradictions
@@ -41,6 +42,10 @@ def run(argv: list[str]) -> int:
         return 0
     if not arguments.netdev and arguments.config is None:
         raise OptionError("give -netdev or --config: there is nothing to serve")
+    for text in arguments.netdev:
+        if (page := help_for(text)) is not None:
+            print(page)
+            return 0
     whole = describe(arguments)
     arguments.control = control_path(arguments.control, arguments.qmp)
     check_api(arguments.api_socket)
@@ -94,7 +99,7 @@ def make_parser() -> Parser:
         action="append",
         default=[],
         metavar="TYPE,...",
-        help="a port, as QEMU's -netdev: user, stream, tap, hubport or switchport; may be repeated",
+        help="a port, as QEMU's -netdev ('help' lists the types, 'TYPE,help' the options); may be repeated",
     )
     parser.add_argument(
         "-object",

@@ -1,15 +1,13 @@
 """The JSON Schema of the file, for editors.
 
 It is made of the options' dataclasses and the functions that read them. The words and their types are those
-that the functions ask for (`words.py`); the dataclasses add what a function does not tell: which have no
-default, which are one of a few, and a sentence for people.
+that the functions ask for (`words.py`); the dataclasses add what a function does not tell: which are one of a
+few, and a sentence for people.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
-from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from wirebay.config.file import Settings
@@ -92,27 +90,15 @@ def table_schema(
 ) -> Schema:
     """The options of one type, which one word of the table tells."""
     options = get_type_hints(read)["return"]
-    kinds, needed = get_type_hints(options), without_default(options)
+    kinds = get_type_hints(options)
     properties: dict[str, Schema] = {word: {"const": value} for word, value in kind.items()}
     properties["id"] = IDENTIFIER
     required = list(properties)
     for word, what in words.items():
         properties[word] = of_word(what) | choices(kinds.get(word.replace("-", "_")))
-        if what.required or word.replace("-", "_") in needed:
+        if what.required:
             required.append(word)
     return closed(properties, required) | {"description": summary(options)}
-
-
-def without_default(options: Any) -> set[str]:
-    """The fields that must be there; a switch left out is off, and what may be None can be left out."""
-    kinds = get_type_hints(options)
-    return {
-        field.name
-        for field in dataclasses.fields(options)
-        if field.default is dataclasses.MISSING
-        and kinds[field.name] is not bool
-        and NoneType not in get_args(kinds[field.name])
-    }
 
 
 def choices(kind: Any) -> Schema:

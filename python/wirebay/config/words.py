@@ -7,7 +7,7 @@ is in the schema, and no other is, without a list that someone would have to kee
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NoReturn
@@ -76,11 +76,6 @@ class Recorder(Reader):
         self.words[name] = Word("string", required=True)
         return self._answers.get(name, "1")
 
-    def missing(self, name: str) -> OptionError:
-        """It must be there."""
-        self.words[name].required = True
-        return super().missing(name)
-
     def refuse(self, names: Iterable[str], network: str) -> None:
         """None of these is there."""
 
@@ -121,8 +116,62 @@ class Recorder(Reader):
         self.words.setdefault(name, Word(kind))
 
 
+class Absent(Recorder):
+    """Answers as if nothing were there but what is `given`, and notes in `lacking` what must be."""
+
+    def __init__(self, answers: Mapping[str, str], given: Collection[str]) -> None:
+        super().__init__(answers)
+        self.lacking: set[str] = set()
+        self._given = given
+
+    def has(self, name: str) -> bool:
+        """Only what is given is there."""
+        return name in self._given
+
+    def required(self, name: str) -> str:
+        """A text that must be there."""
+        if name not in self._given and name not in self._answers:
+            raise self.missing(name)
+        return super().required(name)
+
+    def missing(self, name: str) -> OptionError:
+        """It must be there."""
+        self.lacking.add(name)
+        return Reader.missing(self, name)
+
+    def integer(self, name: str, c_type: str) -> int | None:
+        """A number."""
+        return super().integer(name, c_type) if name in self._given else None
+
+    def finish(self) -> None:
+        """What is missing may be told behind this."""
+
+    def _string(self, name: str) -> str | None:
+        return self._answers.get(name, "1" if name in self._given else None)
+
+    def _strings(self, name: str) -> list[str]:
+        return ["1"] if name in self._given else []
+
+    def _section(self, name: str) -> Reader:
+        if name not in self._given:
+            raise self.missing(name)
+        return super()._section(name)
+
+
+def needed_by(read: Callable[[Reader], object], answers: Mapping[str, str]) -> set[str]:
+    """The words without which a function raises, found by giving it one more each time."""
+    given: set[str] = set()
+    while True:
+        reader = Absent(answers, given)
+        with contextlib.suppress(OptionError):
+            read(reader)
+        if reader.lacking <= given:
+            return given
+        given |= reader.lacking
+
+
 def words_of(
-    read: Callable[[Reader], object], tries: Iterable[Mapping[str, str]] = GROUPS
+    read: Callable[[Reader], object], tries: Sequence[Mapping[str, str]] = GROUPS
 ) -> dict[str, Word | Section]:
     """The words that a function reads, when some have the values of one of the `tries`."""
     words: dict[str, Word | Section] = {}
@@ -136,6 +185,9 @@ def words_of(
             assert isinstance(section, Section)
             if inner.is_complete:
                 section.kinds[answers["type"]] = {n: w for n, w in inner.words.items() if n != "type"}
+    needed = needed_by(read, tries[-1])
+    for name, word in words.items():
+        word.required = name in needed
     return words
 
 

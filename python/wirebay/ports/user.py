@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from wirebay.errors import OptionError, WirebayError
 from wirebay.options.hostfwd import parse_hostfwd
 from wirebay.options.types import Address, HostForward, Plan4, Plan6, UserOptions
-from wirebay.ports.base import Port
+from wirebay.options.user import search_domains
+from wirebay.ports.base import Port, logger
 from wirebay.ports.flows import FlowPage, read_page
 from wirebay.ports.forwards import (
     OpenForward,
@@ -29,8 +30,9 @@ from wirebay.ports.guest_forwards import GuestForwards
 from wirebay.ports.guests import PAYLOAD, PING_TIMEOUT, Guests, Pong
 from wirebay.ports.proxied import ProxiedForwards
 from wirebay.ports.rules import change_rules
-from wirebay.ports.user_services import UserServices
-from wirebay.services.address_service import AddressService, search_domains
+from wirebay.ports.user_services import UserServices, plans
+from wirebay.reach import has_way
+from wirebay.services.address_service import AddressService
 from wirebay.services.channel import ServiceChannel
 from wirebay.services.resolver import follow_resolvers, read_resolvers
 
@@ -94,6 +96,14 @@ class UserPort(Port):
         self._teardown.add(self._proxied.close)
         for rule in self.options.hostfwd:
             await self._open_forward(rule, self.addresses.first_address)
+        self._tell_ways()
+
+    def _tell_ways(self) -> None:
+        """One sentence for a family that ends at this host."""
+        for plan in plans(self.options):
+            if not self.options.restrict and not has_way(plan.net.version):
+                reason = f"this host has no way out over IPv{plan.net.version}, and so its guests have none"
+                logger.info("user network '%s': %s", self.id, reason)
 
     async def _start_services(self) -> None:
         self.addresses.start(self.channel)

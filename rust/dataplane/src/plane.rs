@@ -13,6 +13,7 @@ use crate::poll::{self, Registrar, Source};
 use crate::ports::user::UserPort;
 use crate::ports::vhost_user::{self, VhostPort};
 use crate::ports::{Kind, Port, tap};
+use crate::sys::DatagramBatch;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::io;
@@ -23,6 +24,7 @@ use wirebay_wire::ethernet;
 use wirebay_wire::pcap::Direction;
 use wirebay_wire::{DropReason, Frame, Mac};
 
+mod dgram;
 mod filters;
 mod segments;
 
@@ -83,6 +85,7 @@ pub struct Plane {
     /// Rings that had more than one round takes.
     to_poll: Vec<(usize, usize)>,
     stream_buffer: Vec<u8>,
+    dgram_batch: Option<DatagramBatch>,
 }
 
 impl Plane {
@@ -102,6 +105,7 @@ impl Plane {
             tap_buffer: vec![0; tap::BUFFER],
             to_poll: Vec::new(),
             stream_buffer: Vec::new(),
+            dgram_batch: None,
         }
     }
 
@@ -187,6 +191,7 @@ impl Plane {
     fn port_room(&self, number: usize) -> usize {
         match self.ports[number].as_ref().map(|port| &port.kind) {
             Some(Kind::Stream(stream)) => stream.room(),
+            Some(Kind::Dgram(dgram)) => dgram.room(),
             Some(Kind::VhostUser(vhost)) => vhost.room(),
             _ => usize::MAX,
         }
@@ -217,6 +222,9 @@ impl Plane {
             Kind::Stream(stream) => segment::adapt(frame, &capabilities, &mut self.scratch, &mut |frame| {
                 stream.push(&frame).unwrap_or_else(|reason| drops.count(reason));
             }),
+            Kind::Dgram(dgram) => segment::adapt(frame, &capabilities, &mut self.scratch, &mut |frame| {
+                dgram.push(self.now, &frame).unwrap_or_else(|reason| drops.count(reason));
+            }),
             Kind::VhostUser(vhost) => segment::adapt(frame, &capabilities, &mut self.scratch, &mut |frame| {
                 vhost.push(&frame).unwrap_or_else(|reason| drops.count(reason));
             }),
@@ -239,6 +247,7 @@ impl Plane {
         match self.port(number).map(|port| &port.kind) {
             Some(Kind::Tap(_)) => self.tap_ready(number),
             Some(Kind::Stream(_)) => self.stream_ready(number),
+            Some(Kind::Dgram(_)) => self.dgram_ready(number),
             Some(Kind::VhostUser(_)) => self.vhost_ready(number),
             _ => {}
         }
@@ -352,10 +361,10 @@ impl Plane {
     }
 
     /// A forward's socket is ready.
-    pub fn forward_ready(&mut self, number: usize, slot: usize) {
+    pub fn forward_ready(&mut self, number: usize, slot: usize, ready: Readiness) {
         let now = self.now;
         if let Some(Port { kind: Kind::User(Some(user)), .. }) = self.port(number) {
-            user.forward_ready(now, slot);
+            user.forward_ready(now, slot, ready);
         }
     }
 
@@ -380,6 +389,7 @@ impl Plane {
         }
         for number in 0..self.ports.len() {
             self.flush_stream(number);
+            self.flush_dgram(number);
             self.flush_vhost(number);
         }
         self.flush_filters();
@@ -391,7 +401,8 @@ impl Plane {
             Kind::User(Some(user)) => Some(user),
             _ => None,
         });
-        users.fold((!self.to_poll.is_empty(), self.next_release()), |(busy, first), user| {
+        let first = [self.next_retry(), self.next_release()].into_iter().flatten().min();
+        users.fold((!self.to_poll.is_empty(), first), |(busy, first), user| {
             let deadline = user.net.next_deadline();
             (busy || user.busy, [first, deadline].into_iter().flatten().min())
         })
@@ -465,8 +476,13 @@ impl Plane {
     fn watch_stream(&mut self, number: usize) {
         let Some(Port { kind: Kind::Stream(stream), .. }) = self.ports[number].as_mut() else { return };
         let Some(write) = stream.watch() else { return };
-        let flags = if write { poll::READ_WRITE } else { poll::READ };
-        let changed = stream.fd().map(|fd| self.registrar.modify(fd, Source::Port(number), flags));
+        let flags = match (stream.is_split(), write) {
+            (false, true) => poll::READ_WRITE,
+            (false, false) => poll::READ,
+            (true, true) => poll::WRITE,
+            (true, false) => poll::NOTHING,
+        };
+        let changed = stream.out().map(|fd| self.registrar.modify(fd, Source::Port(number), flags));
         if let Some(Err(error)) = changed {
             self.close_stream(number, format!("the peer's socket cannot be watched: {error}"));
         }

@@ -24,7 +24,7 @@ fn a_connection_is_listed_with_its_ends_its_age_and_its_bytes() {
     dialog.world.now = dialog.world.now + Duration::from_secs(7);
     let flow = only(&dialog);
     assert_eq!((flow.protocol, flow.state), (6, "open"));
-    assert_eq!((flow.guest, flow.peer), (v4(GUEST_END).into(), Some(v4(SERVER).into())));
+    assert_eq!((flow.guest, flow.peer), (v4(GUEST_END), Some(v4(SERVER))));
     assert_eq!((flow.tally.from_guest, flow.tally.to_guest), (8, 15));
     assert!(flow.tally.since <= began);
 }
