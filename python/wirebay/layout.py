@@ -202,10 +202,9 @@ class _Run:
 
     async def _empty_shared_hub(self) -> None:
         for port in self._layout.on_shared_hub():
-            hub = port.hub
-            assert hub is not None
-            await hub.leave(port)
-            self.journal.add(partial(hub.join, port))
+            if hub := port.hub:  # else it followed the server that it is a peer of
+                await hub.leave(port)
+                self.journal.add(partial(rejoin, hub, port))
 
     async def _plug_in(self) -> None:
         """Join what was opened; and what places have left, if the last of them has gone."""
@@ -215,6 +214,12 @@ class _Run:
         ports = [port for port in self._network.ports.values() if port.id in names and port.hub is None]
         if ports:
             await self._layout.share_hub(ports)
+
+
+async def rejoin(hub: Hub, port: Port) -> None:
+    """Plug a port in again; the peer of a server has followed it already."""
+    if port.hub is None:
+        await hub.join(port)
 
 
 def stands_on(options: FilterOptions, names: set[str]) -> bool:

@@ -64,12 +64,10 @@ server = true
 addr = {{ type = "unix", path = "{self.directory}/vm0.sock" }}
 """)
 
-    async def guest(self) -> Guest:
+    def guest(self) -> Guest:
         sock = socket.socket(socket.AF_UNIX)
         sock.connect(str(self.directory / "vm0.sock"))
-        guest = Guest(sock)
-        await guest.announce()
-        return guest
+        return Guest(sock)
 
     def ctl(self, *words: str) -> subprocess.CompletedProcess[str]:
         command = [*COMMAND[:-1], "ctl", "--socket", str(self.directory / "control.sock"), *words]
@@ -91,7 +89,8 @@ async def test_a_connection_outlives_a_reload_that_changes_what_is_around_it(tmp
         client, events = QMPClient("test"), EventListener()
         await client.connect(str(tmp_path / "control.sock"))
         client.register_listener(events)
-        with await lab.guest() as guest:
+        with lab.guest() as guest:
+            await guest.announce()
             connecting = asyncio.open_connection("127.0.0.1", old)
             connection, (reader, writer) = await asyncio.gather(guest.accept(80), connecting)
             writer.write(b"before")
@@ -176,8 +175,7 @@ async def test_systemd_opens_its_sockets_and_hears_how_it_goes(tmp_path: Path) -
         for listener, name in ((vm0, "vm0.sock"), (control, "control.sock")):
             listener.bind(str(tmp_path / name))
             listener.listen()
-        # Guests and clients may come before the daemon is there.
-        guest_coming = asyncio.create_task(lab.guest())
+        early = lab.guest()  # before the daemon is there
         names = {
             "LISTEN_FDS": "2",
             "LISTEN_FDNAMES": "vm0:control",
@@ -185,7 +183,8 @@ async def test_systemd_opens_its_sockets_and_hears_how_it_goes(tmp_path: Path) -
         }
         with activated(lab, vm0, control, **names) as process:
             await heard(ear, "READY=1")
-            with await guest_coming:
+            with early:
+                await early.announce()
                 ports = await asyncio.to_thread(lab.ctl, "ports")
                 assert f"unix:{tmp_path}/vm0.sock" in ports.stdout
                 process.send_signal(signal.SIGHUP)

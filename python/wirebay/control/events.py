@@ -9,7 +9,7 @@ __all__ = ["EVENTS", "subject"]
 
 #: The members of each event's data and their types; with a question mark they may be null.
 EVENTS: Mapping[str, Mapping[str, str]] = {
-    "NETDEV_STREAM_CONNECTED": {"netdev-id": "string", "addr": "any"},
+    "NETDEV_STREAM_CONNECTED": {"netdev-id": "string", "addr": "address"},
     "NETDEV_STREAM_DISCONNECTED": {"netdev-id": "string"},
     "SHUTDOWN": {"guest": "boolean", "reason": "string"},
     "WIREBAY_LEASE": {"netdev-id": "string", "mac": "string", "address": "string", "name": "string?"},

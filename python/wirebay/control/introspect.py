@@ -42,6 +42,7 @@ def introspect(commands: Mapping[str, Command], negotiate: str) -> list[Entity]:
         *({"name": name, "meta-type": "builtin", "json-type": kind} for name, kind in BUILTINS.items()),
         {"name": "[any]", "meta-type": "array", "element-type": "any"},
         {"name": "[str]", "meta-type": "array", "element-type": "str"},
+        {"name": "address", "meta-type": "object", "members": [member("type", "str")]},
         {"name": "string?", "meta-type": "alternate", "members": [{"type": "str"}, {"type": "null"}]},
         *command_entities(negotiate, [{"name": "enable", "type": "[str]", "default": None}]),
         *(entity for command in commands.values() for entity in of_command(command)),
