@@ -31,6 +31,7 @@ NETDEVS: dict[str, type] = {
     "vxlan": types.VxlanOptions,
     "stream": types.StreamOptions,
     "tap": types.TapOptions,
+    "vhost-user": types.VhostUserOptions,
     "hubport": types.HubportOptions,
     "switchport": types.SwitchportOptions,
 }

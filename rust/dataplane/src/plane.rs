@@ -148,6 +148,8 @@ impl Plane {
         let hub = self.ports[number].as_mut().and_then(|port| port.hub.take());
         if let Some(Some(named)) = hub.map(|hub| &mut self.hubs[hub]) {
             named.lan.leave(number);
+            // Whoever waited for room on this port waits for nothing now.
+            self.unstall(hub);
         }
     }
 
@@ -300,7 +302,7 @@ impl Plane {
     /// The VMM has sent something.
     fn vhost_ready(&mut self, number: usize) {
         let registrar = &self.registrar;
-        let Some(Port { kind: Kind::VhostUser(vhost), name, .. }) = self.ports[number].as_mut() else {
+        let Some(Port { kind: Kind::VhostUser(vhost), name, hub, .. }) = self.ports[number].as_mut() else {
             return;
         };
         let served =
@@ -308,9 +310,12 @@ impl Plane {
         if let Err(reason) = served {
             vhost.detach();
             self.incidents.push(Incident::StreamClosed(name.clone(), reason));
+            let hub = *hub;
+            return self.unstall(hub);
         }
         // What was put into rings before they were watched.
-        self.to_poll.push((number, 1));
+        let rings = vhost.transmit_rings();
+        self.to_poll.extend(rings.map(|ring| (number, ring)));
     }
 
     /// A guest has put something into a ring.
@@ -318,12 +323,8 @@ impl Plane {
         if vhost_user::is_transmit(ring) {
             return self.take_from_ring(number, ring);
         }
-        let Some(Port { kind: Kind::VhostUser(vhost), hub, .. }) = self.ports[number].as_mut() else {
-            return;
-        };
-        let hub = *hub;
-        if vhost.refilled(ring) {
-            self.unstall(hub);
+        if let Some(Port { kind: Kind::VhostUser(vhost), .. }) = self.ports[number].as_mut() {
+            vhost.refilled(ring);
         }
     }
 
@@ -346,9 +347,11 @@ impl Plane {
     }
 
     fn close_stream(&mut self, number: usize, reason: String) {
-        if let Some(Port { kind: Kind::Stream(stream), name, .. }) = self.ports[number].as_mut() {
+        if let Some(Port { kind: Kind::Stream(stream), name, hub, .. }) = self.ports[number].as_mut() {
             stream.detach();
             self.incidents.push(Incident::StreamClosed(name.clone(), reason));
+            let hub = *hub;
+            self.unstall(hub);
         }
     }
 
