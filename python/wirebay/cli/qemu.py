@@ -54,15 +54,21 @@ WITH_VALUE = ("--control", "--transport")
 MAX_SOCKET_PATH = 107  # bytes, sun_path without its final zero
 
 
-def run(argv: list[str]) -> int:
-    """The command. Returns QEMU's exit status; raises OptionError for wrong usage, HostError at run time."""
-    own, command = split_command(argv)
+def make_parser() -> Parser:
+    """The parser of the command's own arguments."""
     parser = Parser("qemu", usage=USAGE, description=DESCRIPTION, epilog=EXAMPLES)
     parser.add_argument("-n", "--dry-run", action="store_true", help="print QEMU's command line and stop")
     parser.add_argument(
         "--transport", choices=KINDS, default="auto", help="between QEMU and wirebay (%(default)s)"
     )
     add_control_option(parser)
+    return parser
+
+
+def run(argv: list[str]) -> int:
+    """The command. Returns QEMU's exit status; raises OptionError for wrong usage, HostError at run time."""
+    own, command = split_command(argv)
+    parser = make_parser()
     arguments = parser.parse_args(own)
     control = check_control(arguments.control)
     if not command:

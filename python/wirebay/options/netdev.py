@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from wirebay.errors import OptionError
 from wirebay.options.dgram import read_dgram
@@ -48,7 +49,9 @@ __all__ = [
     "UserOptions",
     "netdev_from_dict",
     "netdev_from_pairs",
+    "netdev_readers",
     "parse_netdev",
+    "read_netdev",
 ]
 
 KEYVAL_TYPES = frozenset({"stream", "dgram"})
@@ -80,6 +83,16 @@ def netdev_from_dict(values: Mapping[str, object]) -> Netdev:
     and None is as good as absent. Raises OptionError.
     """
     return _read(ObjectReader(values))
+
+
+def read_netdev(reader: Reader) -> Netdev:
+    """Read options from a reader of the caller's. Raises OptionError."""
+    return _read(reader)
+
+
+def netdev_readers() -> Mapping[str, Callable[[str, Reader], Netdev]]:
+    """The function that reads the options of each type, by the type's name."""
+    return MappingProxyType(_READERS)
 
 
 def _read(reader: Reader) -> Netdev:

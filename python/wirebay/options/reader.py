@@ -12,6 +12,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Self
 
 from wirebay.errors import OptionError
 from wirebay.options.grammar import Pairs, last
@@ -199,7 +200,7 @@ class KeyvalReader(Reader):
             return element
         if not isinstance(element, Mapping):
             raise self._wrong_type(name, "object")
-        wrapped = type(self)(element, f"{self._prefix}{name}.")
+        wrapped = self._inner(name, element)
         value = wrapped.required("str")
         wrapped.finish()
         return value
@@ -210,7 +211,11 @@ class KeyvalReader(Reader):
             raise self.missing(name)
         if not isinstance(value, Mapping):
             raise self._wrong_type(name, "object")
-        return type(self)(value, f"{self._prefix}{name}.")
+        return self._inner(name, value)
+
+    def _inner(self, name: str, tree: Mapping[str, object]) -> Self:
+        """A reader of what lies under a name."""
+        return type(self)(tree, f"{self._prefix}{name}.")
 
     def _unexpected(self, name: str) -> OptionError:
         return OptionError(f"Parameter '{self._prefix}{name}' is unexpected")

@@ -153,6 +153,19 @@ def listen_fd(addr: FdAddr) -> Listener:
     return listener, lambda: None
 
 
+def inherit(listener: socket.socket) -> Listener:
+    """A listener that somebody else opened, who keeps it and what belongs to it, such as its file."""
+    return listener.dup(), lambda: None
+
+
+def name_text(listener: socket.socket) -> str:
+    """Where a socket listens, as `address_text` spells it."""
+    name = listener.getsockname()
+    if listener.family == socket.AF_UNIX:
+        return f"unix:{os.fsdecode(name)}".replace("\0", "@")
+    return f"tcp:{name[0]}:{name[1]}"
+
+
 async def accept(listener: socket.socket) -> socket.socket:
     """The next connection. Unlike asyncio's own, this loses none when it is cancelled. Raises OSError."""
     while True:

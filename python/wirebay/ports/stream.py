@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from wirebay.options.link_types import FdAddr, InetAddr, StreamOptions
 from wirebay.ports.peers import Door, PeerPort, Peers
-from wirebay.ports.sockets import adopt, check, listen, tune
+from wirebay.ports.sockets import adopt, check, inherit, listen, name_text, tune
 
 if TYPE_CHECKING:
     from wirebay.network import Network
@@ -81,12 +81,14 @@ class StreamPort(StreamPeer):
         await self._peers.follow()
 
     async def _listen(self) -> None:
-        addr = self.options.addr
-        listener, unlink = await listen(addr)
+        addr, given = self.options.addr, self.network.listeners.get(self.id)
+        listener, unlink = inherit(given) if given else await listen(addr)
         self._teardown.add(unlink)
         self._teardown.add(listener.close)
         self._teardown.add(self._peers.close)
-        if isinstance(addr, InetAddr):
+        if given:
+            self.address = name_text(listener)
+        elif isinstance(addr, InetAddr):
             host, port = listener.getsockname()[:2]
             self.address = f"tcp:{addr.host or host}:{port}"
         self.state = "listening"

@@ -20,6 +20,7 @@ use wirebay_engine::user::Ping;
 
 mod dgram;
 mod filters;
+mod flows;
 mod segments;
 
 /// Commands taken for one wake-up.
@@ -211,6 +212,10 @@ impl Plane {
                 self.user(&port)?.attach(now, connection, one_fd(fds)?)
             }
             Command::ServiceRefuse { port, connection } => Ok(self.user(&port)?.refuse(connection)),
+            Command::Flows { port, first, limit } => {
+                let now = self.now;
+                Ok(flows::page(self.user(&port)?, now, first, limit))
+            }
             Command::GuestPing { port, addr, ident, seq, size } => {
                 self.user(&port)?.ping(Ping { addr, ident, seq, size })
             }

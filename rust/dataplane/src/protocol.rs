@@ -38,6 +38,7 @@ pub enum Command {
     ServiceAttach { port: String, connection: u64 },
     ServiceRefuse { port: String, connection: u64 },
     GuestPing { port: String, addr: IpAddr, ident: u16, seq: u16, size: u16 },
+    Flows { port: String, first: u32, limit: usize },
     PortRemove { port: String },
     HubAdd { hub: String },
     SwitchAdd { hub: String },
