@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 
+from hypothesis import settings
+
 # A run in the background of a shell script ignores SIGINT, one under nohup SIGHUP, and so would every program
 # that a test starts. Handlers are not inherited: such programs get the default, and this run outlives its
 # terminal all the same.

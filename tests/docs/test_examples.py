@@ -13,8 +13,10 @@ import pytest
 from tests.bench.processes import tree, wait_until
 from tests.docs.pages import PAGES, blocks, commands, name_of
 from tests.guests.console import Console
-from wirebay.cli import COMMANDS, ctl, ns, serve
+from wirebay.cards.models import card_class
+from wirebay.cli import COMMANDS, card, ctl, ns, serve
 from wirebay.cli.control import control_path
+from wirebay.options.card import parse_card
 from wirebay.options.netdev import parse_netdev
 
 EXAMPLES = [(name_of(page), words) for page in PAGES for words in commands(page)]
@@ -37,6 +39,10 @@ def test_an_example_is_taken_by_its_command(page: str, words: list[str]) -> None
             parsed = serve.make_parser().parse_args(arguments)
             assert serve.plan([parse_netdev(text) for text in parsed.netdev])
             control_path(parsed.control, parsed.qmp)
+        case "card":
+            parsed = card.parse(arguments)
+            assert card_class(parse_card(parsed.card).model)
+            parse_netdev(parsed.netdev)
         case "ctl":
             ctl.parse(arguments)
         case "qemu":

@@ -6,6 +6,7 @@
 
 mod control;
 mod host;
+mod inbox;
 pub mod isolation;
 mod plane;
 mod poll;
@@ -13,6 +14,7 @@ mod ports;
 pub mod protocol;
 mod service_channel;
 pub mod sys;
+pub mod vfio;
 mod vhost;
 mod worker;
 
