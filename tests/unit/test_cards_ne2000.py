@@ -125,6 +125,12 @@ def test_a_received_frame_lies_behind_its_header(driver: Driver) -> None:
     assert driver.card.RSAR == START + 2 << 8, "send packet: the frame at BNRY"
 
 
+def test_a_card_that_was_started_goes_on_without_the_start_bit(driver: Driver) -> None:
+    driver.out((0, NODMA))
+    driver.receive(frame())
+    assert driver.curr() == START + 2
+
+
 def test_a_short_frame_is_padded(driver: Driver) -> None:
     driver.receive(frame(length=20))
     assert driver.load(START + 1 << 8, 4)[2:] == b"\x40\x00"

@@ -110,6 +110,7 @@ class Ne2000(Card):
             self.ISR |= Isr.RST
         elif value & Cr.STA:
             self.ISR &= ~Isr.RST
+        # Neither bit: the card goes on as it was. Linux writes that all the time.
         remote = (value & Cr.RD) >> 3
         if remote == SEND:
             self.RSAR = self.BNRY << 8
@@ -189,7 +190,7 @@ class Ne2000(Card):
 
     @property
     def _listens(self) -> bool:
-        return self.CR & (Cr.STP | Cr.STA) == Cr.STA and not self.TCR & Tcr.LB
+        return not self.ISR & Isr.RST and not self.TCR & Tcr.LB
 
     @property
     def receives(self) -> bool:
