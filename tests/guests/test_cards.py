@@ -20,7 +20,7 @@ from tests.guests.processes import running, wait_for
 
 MEMORY = 256
 # By model: the driver that takes it.
-DRIVERS = {"ne2k_pci": "ne2k-pci"}
+DRIVERS = {"ne2k_pci": "ne2k-pci", "e1000": "e1000"}
 PING = """
     ping -c {count} -i 0.1 -s {size} 10.0.2.2 | grep -q '{count} packets received' && echo @pinged {size}
 """

@@ -56,6 +56,10 @@ class Hands:
         self.card.receive(data, self.now)
         self.settle()
 
+    def pin(self) -> bool:
+        """The level of the interrupt pin."""
+        return self.card.interrupt
+
     def settle(self) -> None:
         """Let the engine run until it wants no more."""
         for _ in range(1000):

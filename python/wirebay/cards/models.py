@@ -12,6 +12,7 @@ from wirebay.errors import OptionError
 MODELS = {
     "ne2k_pci": "wirebay.cards.ne2000:Ne2kPci",
     "ne2k_isa": "wirebay.cards.ne2000:Ne2000",
+    "e1000": "wirebay.cards.e1000:E1000",
 }
 
 
