@@ -40,7 +40,7 @@ def ipv4(payload: bytes, protocol: int, ident: int = 7) -> bytes:
 
 
 def tcp_packet(payload: bytes, *, six: bool = False, flags: int = 0x19) -> bytes:
-    """A packet as a driver leaves it for segmentation: its checksum is that of the pseudo header without length."""
+    """A packet as a driver leaves it to be cut: the checksum is that of the pseudo header without length."""
     addresses = bytes(range(32)) if six else bytes.fromhex("0a0000010a000002")
     pseudo = naive(addresses + bytes((0, TCP)))
     tcp = struct.pack(">HHIIBBHHH", 1, 2, 0xFFFFFFF0, 0, 0x50, flags, 100, pseudo, 0) + payload
