@@ -14,13 +14,14 @@ import pytest
 
 from tests.guests.console import Console
 from tests.guests.image import ensure
+from tests.guests.modules import name_of
 from tests.guests.newer_qemu import Qemu, newer_qemu
 from tests.guests.packages import ImageError
 from tests.guests.processes import running, wait_for
 
 MEMORY = 256
 # By model: the driver that takes it.
-DRIVERS = {"ne2k_pci": "ne2k-pci", "e1000": "e1000"}
+DRIVERS = {"ne2k_pci": "ne2k-pci", "e1000": "e1000", "rtl8139": "8139too", "pcnet": "pcnet32"}
 PING = """
     ping -c {count} -i 0.1 -s {size} 10.0.2.2 | grep -q '{count} packets received' && echo @pinged {size}
 """
@@ -78,7 +79,7 @@ def boot(qemu: Qemu, socket: Path, script: str, *, shared: bool = True) -> Conso
 def test_a_driver_gets_a_lease_and_its_pings_are_answered(
     newer: Qemu, folder: Path, model: str, shared: bool
 ) -> None:
-    module = DRIVERS[model].replace("-", "_")
+    module = name_of(Path(DRIVERS[model]))
     script = PINGS + DOWN_AND_UP + RELOAD.format(module=module) + PING.format(count=5, size=1000)
     with (
         card(folder, f"{model},mac=52:54:00:12:34:07") as socket,

@@ -60,6 +60,10 @@ class Hands:
         """The level of the interrupt pin."""
         return self.card.interrupt
 
+    def takes(self) -> bool:
+        """Whether it can take a frame."""
+        return self.card.receives
+
     def settle(self) -> None:
         """Let the engine run until it wants no more."""
         for _ in range(1000):

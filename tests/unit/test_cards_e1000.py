@@ -235,15 +235,15 @@ def test_a_long_frame_takes_several_buffers(driver: Driver) -> None:
 
 def test_with_too_few_buffers_frames_wait_and_are_lost_if_pressed(driver: Driver) -> None:
     for _ in range(SIZE - 1):
-        assert driver.card.receives
+        assert driver.takes()
         driver.receive(frame())
-    assert not driver.card.receives
+    assert not driver.takes()
     assert driver.read(ICR) & Cause.RXDMT0
     driver.receive(frame())
     assert driver.read(ICR) & Cause.RXO
     assert (driver.read(0x4010), driver.read(0x40A0)) == (1, 1)
     driver.write(RDT, SIZE - 2)
-    assert driver.card.receives
+    assert driver.takes()
 
 
 GROUP = bytes.fromhex("01005e000001")

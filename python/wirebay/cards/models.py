@@ -14,6 +14,7 @@ MODELS = {
     "ne2k_isa": "wirebay.cards.ne2000:Ne2000",
     "e1000": "wirebay.cards.e1000:E1000",
     "rtl8139": "wirebay.cards.rtl8139:Rtl8139",
+    "pcnet": "wirebay.cards.pcnet:Pcnet",
 }
 
 
