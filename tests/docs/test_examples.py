@@ -13,10 +13,13 @@ import pytest
 from tests.bench.processes import tree, wait_until
 from tests.docs.pages import PAGES, blocks, commands, name_of
 from tests.guests.console import Console
-from wirebay.cli import COMMANDS, ctl, ns, serve
+from wirebay.cards.models import card_class
+from wirebay.cli import COMMANDS, card, ctl, ns, serve
 from wirebay.cli.completion import SHELLS
 from wirebay.cli.control import control_path
 from wirebay.config.file import parse_config
+from wirebay.options.card import parse_card
+from wirebay.options.netdev import parse_netdev
 
 EXAMPLES = [(name_of(page), words) for page in PAGES for words in commands(page)]
 TOML = [(name_of(page), block) for page in PAGES for block in blocks(page, "toml")]
@@ -40,6 +43,10 @@ def test_an_example_is_taken_by_its_command(page: str, words: list[str]) -> None
             whole = serve.describe(parsed)
             assert whole.netdevs or parsed.config or parsed.schema
             control_path(parsed.control, parsed.qmp)
+        case "card":
+            parsed = card.parse(arguments)
+            assert card_class(parse_card(parsed.card).model)
+            parse_netdev(parsed.netdev)
         case "ctl" if arguments[0] != ctl.COMPLETION:
             ctl.parse(arguments)
         case "ctl":

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import ROOT, commands
+from wirebay.cards.models import MODELS
 from wirebay.options import objects, passt, stream, tap, types
+from wirebay.options.card import CardOptions
 from wirebay.options.reader import OldReader
 from wirebay.options.user import read_user
 
 DOCS = ROOT / "docs"
-COMMANDS = ("ns", "qemu", "serve", "ctl", "doctor")
+COMMANDS = ("ns", "qemu", "serve", "card", "ctl", "doctor")
 # An option begins its line, or follows another one there.
 OPTION = re.compile(r"(?:^  |, )(--?[a-z0-9][a-z0-9-]*)", re.MULTILINE)
 NETDEVS: dict[str, type] = {
@@ -135,6 +137,13 @@ def test_every_option_of_an_address_is_on_the_page_of_stream(kind: type) -> None
 @pytest.mark.parametrize("kind", REFUSED)
 def test_every_option_refused_or_translated_is_on_the_page(kind: str) -> None:
     assert set(REFUSED[kind]) - code_words(DOCS / f"netdev-{kind}.md") == set()
+
+
+def test_every_card_and_option_of_a_card_is_on_a_page() -> None:
+    pages = set().union(*(code_words(page) for page in DOCS.glob("card-*.md")))
+    assert set(MODELS) - pages == set()
+    options = {field.name for field in dataclasses.fields(CardOptions)} - {"model"}
+    assert options | set(MODELS) <= code_words(DOCS / "cmd-card.md")
 
 
 def test_every_command_and_netdev_has_its_page_and_no_page_is_left_over() -> None:
