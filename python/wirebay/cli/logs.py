@@ -1,8 +1,8 @@
 """The log of a command that runs for long: one line for each message, and no storms.
 
 What a peer or a guest can bring about as often as it likes must not fill a disk. So each place in the program
-that logs may do so BURST times in a PERIOD about one thing; then it is silent until the period is over, and the
-next message tells how many were left out.
+that logs may do so BURST times in a PERIOD about one thing; then it is silent until the period is over, and
+the next message tells how many were left out.
 """
 
 from __future__ import annotations
