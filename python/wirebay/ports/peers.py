@@ -32,6 +32,8 @@ logger = logging.getLogger("wirebay")
 
 # After a failure that does not pass by itself, such as no free descriptor.
 PAUSE = 0.5
+# Peers taken at once, and a second from then on.
+BURST, RATE = 100, 20
 
 
 class PeerPort(Port):
@@ -79,9 +81,10 @@ class PeerPort(Port):
             await gone
 
     async def _accept_for_ever(self, listener: socket.socket) -> None:
+        door = Door(self, listener)
         while True:
             self.state = "listening"
-            await self.serve(await accept_patiently(self, listener))
+            await self.serve(await door.next_peer())
 
     async def _connect_for_ever(self, reconnect_ms: int, kind: int = socket.SOCK_STREAM) -> None:
         said = ""
@@ -120,14 +123,44 @@ class PeerPort(Port):
         self.network.tell("NETDEV_STREAM_DISCONNECTED", {"netdev-id": self.id})
 
 
-async def accept_patiently(port: Port, listener: socket.socket) -> socket.socket:
-    """The next connection; what keeps it from being taken is logged, and tried again."""
-    while True:
-        try:
-            return await accept(listener)
-        except OSError as error:
-            logger.warning("%s port '%s' could not accept a peer: %s", port.kind, port.id, error.strerror)
-            await asyncio.sleep(PAUSE)
+class Door:
+    """Takes a listener's peers, one by one and not too fast.
+
+    A peer that connects in a loop would keep this process busy with nothing else: after a burst, peers are
+    taken at a steady rate, which is told once.
+    """
+
+    def __init__(self, port: Port, listener: socket.socket) -> None:
+        self._port = port
+        self._listener = listener
+        self._left = float(BURST)
+        self._filled = asyncio.get_running_loop().time()
+        self._told = False
+
+    async def next_peer(self) -> socket.socket:
+        """The next connection; what keeps it from being taken is logged, and tried again."""
+        await self._wait_for_turn()
+        while True:
+            try:
+                return await accept(self._listener)
+            except OSError as error:
+                port = self._port
+                logger.warning("%s port '%s' could not accept a peer: %s", port.kind, port.id, error.strerror)
+                await asyncio.sleep(PAUSE)
+
+    async def _wait_for_turn(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self._left = min(BURST, self._left + (now - self._filled) * RATE)
+        self._filled = now
+        if self._left >= 1:
+            self._told = self._told and self._left < BURST / 2
+        else:
+            if not self._told:
+                self._told = True
+                sentence = "%s port '%s': peers come and go too fast; %d a second are taken"
+                logger.warning(sentence, self._port.kind, self._port.id, RATE)
+            await asyncio.sleep((1 - self._left) / RATE)
+        self._left -= 1
 
 
 class Peers:

@@ -15,7 +15,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from wirebay.options.link_types import FdAddr, InetAddr, StreamOptions
-from wirebay.ports.peers import PeerPort, Peers, accept_patiently
+from wirebay.ports.peers import Door, PeerPort, Peers
 from wirebay.ports.sockets import adopt, check, inherit, listen, name_text, tune
 
 if TYPE_CHECKING:
@@ -96,9 +96,10 @@ class StreamPort(StreamPeer):
         self._run("accepting", self._admit_for_ever if several else self._accept_for_ever, listener)
 
     async def _admit_for_ever(self, listener: socket.socket) -> None:
+        door = Door(self, listener)
         while True:
             await self._peers.room()
-            peer = await accept_patiently(self, listener)
+            peer = await door.next_peer()
             options = dataclasses.replace(self.options, id=self._peers.free_id())
             child = StreamPeer(self.network, options)
             self._peers.admit(child, peer, functools.partial(child.serve, peer))

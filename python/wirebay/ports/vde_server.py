@@ -23,7 +23,7 @@ from wirebay.options.link_types import UnixAddr, VdeOptions
 from wirebay.ports.base import Port
 from wirebay.ports.dgram import PLAIN
 from wirebay.ports.dgram_sockets import bound_unix
-from wirebay.ports.peers import Peers, accept_patiently
+from wirebay.ports.peers import Door, Peers
 from wirebay.ports.sockets import check, listen_unix
 from wirebay.ports.vde_message import MAX_REQUEST, MIN_REQUEST, Request, VdeError, pack_address, parse_request
 from wirebay.ports.vde_sockets import give_away, until_end
@@ -109,9 +109,10 @@ class VdeServerPort(Port):
             self.sock.rmdir()
 
     async def _admit_for_ever(self, listener: socket.socket) -> None:
+        door = Door(self, listener)
         while True:
             await self._peers.room()
-            control = await accept_patiently(self, listener)
+            control = await door.next_peer()
             child = VdePeer(self.network, replace(self.options, id=self._peers.free_id()), "")
             self._peers.admit(child, control, functools.partial(self._serve, child, control))
 

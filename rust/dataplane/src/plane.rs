@@ -9,9 +9,8 @@
 //! dropped.
 
 use crate::filters::Filter;
-use crate::poll::{self, Registrar, Source};
+use crate::poll::Registrar;
 use crate::ports::user::UserPort;
-use crate::ports::vhost_user::{self, VhostPort};
 use crate::ports::{Kind, Port, tap};
 use crate::sys::DatagramBatch;
 use serde_json::Value;
@@ -27,6 +26,8 @@ use wirebay_wire::{DropReason, Frame, Mac};
 mod dgram;
 mod filters;
 mod segments;
+mod stream;
+mod vhost;
 
 /// Frames read from one TAP for one wake-up.
 const TAP_READS: usize = 64;
@@ -281,80 +282,6 @@ impl Plane {
         }
     }
 
-    fn stream_ready(&mut self, number: usize) {
-        let Some(Port { kind: Kind::Stream(stream), .. }) = self.ports[number].as_mut() else { return };
-        // The frames are delivered while the port they came from is out of its place, for they never go back to it.
-        let mut taken = std::mem::take(stream);
-        let mut buf = std::mem::take(&mut self.stream_buffer);
-        let ended = taken.read(&mut buf, &mut |bytes| match Frame::plain(bytes).checked() {
-            Ok(frame) => self.deliver(number, &frame),
-            Err(reason) => self.ports[number].iter_mut().for_each(|port| port.drops.count(reason)),
-        });
-        self.stream_buffer = buf;
-        if let Some(Port { kind: Kind::Stream(stream), .. }) = self.ports[number].as_mut() {
-            *stream = taken;
-        }
-        if let Err(reason) = ended {
-            self.close_stream(number, reason);
-        }
-    }
-
-    /// The VMM has sent something.
-    fn vhost_ready(&mut self, number: usize) {
-        let registrar = &self.registrar;
-        let Some(Port { kind: Kind::VhostUser(vhost), name, hub, .. }) = self.ports[number].as_mut() else {
-            return;
-        };
-        let served =
-            vhost.serve(&mut |ring, kick| registrar.watch(kick, Source::Kick(number, ring), poll::READ));
-        if let Err(reason) = served {
-            vhost.detach();
-            self.incidents.push(Incident::StreamClosed(name.clone(), reason));
-            let hub = *hub;
-            return self.unstall(hub);
-        }
-        // What was put into rings before they were watched.
-        let rings = vhost.transmit_rings();
-        self.to_poll.extend(rings.map(|ring| (number, ring)));
-    }
-
-    /// A guest has put something into a ring.
-    pub fn kicked(&mut self, number: usize, ring: usize) {
-        if vhost_user::is_transmit(ring) {
-            return self.take_from_ring(number, ring);
-        }
-        if let Some(Port { kind: Kind::VhostUser(vhost), .. }) = self.ports[number].as_mut() {
-            vhost.refilled(ring);
-        }
-    }
-
-    fn take_from_ring(&mut self, number: usize, ring: usize) {
-        let Some(Port { kind: Kind::VhostUser(vhost), .. }) = self.ports[number].as_mut() else { return };
-        // The frames are delivered while the port they came from is out of its place, for they never go back to it.
-        let mut taken = std::mem::replace(vhost, Box::new(VhostPort::absent()));
-        let mut buf = std::mem::take(&mut self.tap_buffer);
-        let more = taken.take(ring, &mut buf, &mut |frame| match frame {
-            Ok(frame) => self.deliver(number, &frame),
-            Err(reason) => self.ports[number].iter_mut().for_each(|port| port.drops.count(reason)),
-        });
-        self.tap_buffer = buf;
-        if let Some(Port { kind: Kind::VhostUser(vhost), .. }) = self.ports[number].as_mut() {
-            *vhost = taken;
-        }
-        if more {
-            self.to_poll.push((number, ring));
-        }
-    }
-
-    fn close_stream(&mut self, number: usize, reason: String) {
-        if let Some(Port { kind: Kind::Stream(stream), name, hub, .. }) = self.ports[number].as_mut() {
-            stream.detach();
-            self.incidents.push(Incident::StreamClosed(name.clone(), reason));
-            let hub = *hub;
-            self.unstall(hub);
-        }
-    }
-
     /// A host socket of a flow is ready.
     pub fn flow_ready(&mut self, number: usize, token: Token, ready: Readiness) {
         let now = self.now;
@@ -452,42 +379,6 @@ impl Plane {
         }
         while let Some(pong) = user.net.pop_pong() {
             self.incidents.push(Incident::Pong(name.clone(), pong));
-        }
-    }
-
-    fn flush_vhost(&mut self, number: usize) {
-        let Some(Port { kind: Kind::VhostUser(vhost), hub, .. }) = self.ports[number].as_mut() else {
-            return;
-        };
-        let hub = *hub;
-        if vhost.flush() {
-            self.unstall(hub);
-        }
-    }
-
-    fn flush_stream(&mut self, number: usize) {
-        let Some(Port { kind: Kind::Stream(stream), hub, .. }) = self.ports[number].as_mut() else { return };
-        let hub = *hub;
-        match stream.flush() {
-            Ok(true) => self.unstall(hub),
-            Ok(false) => {}
-            Err(reason) => return self.close_stream(number, reason),
-        }
-        self.watch_stream(number);
-    }
-
-    fn watch_stream(&mut self, number: usize) {
-        let Some(Port { kind: Kind::Stream(stream), .. }) = self.ports[number].as_mut() else { return };
-        let Some(write) = stream.watch() else { return };
-        let flags = match (stream.is_split(), write) {
-            (false, true) => poll::READ_WRITE,
-            (false, false) => poll::READ,
-            (true, true) => poll::WRITE,
-            (true, false) => poll::NOTHING,
-        };
-        let changed = stream.out().map(|fd| self.registrar.modify(fd, Source::Port(number), flags));
-        if let Some(Err(error)) = changed {
-            self.close_stream(number, format!("the peer's socket cannot be watched: {error}"));
         }
     }
 
