@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from wirebay.cli.activation import check_names
-from wirebay.cli.logs import BURST, PERIOD, NoStorms, OneLine, start_log
+from wirebay.cli.logs import BURST, MOST, PERIOD, NoStorms, OneLine, start_log
 from wirebay.cli.notify import Notifier
 from wirebay.cli.pidfile import pid_file
 from wirebay.cli.serve import run
@@ -143,6 +143,18 @@ def test_a_place_that_logs_without_end_is_silenced_and_counted() -> None:
     assert last.getMessage() == f"peer left ({1000 - BURST} more like this were left out)"
     assert storm.filter(quiet := record("peer left", at=PERIOD + 1))
     assert quiet.getMessage() == "peer left"
+
+
+def test_many_things_may_be_told_of_at_once_but_not_without_end() -> None:
+    storm = NoStorms()
+
+    def about(number: int) -> logging.LogRecord:
+        made = record("%s port '%s' is connected")
+        made.args = ("stream", f"vm{number}")
+        return made
+
+    assert all(storm.filter(about(number)) for number in range(MOST))
+    assert sum(storm.filter(about(number)) for number in range(MOST, 2 * MOST)) == BURST
 
 
 def test_a_level_that_is_none_is_refused() -> None:

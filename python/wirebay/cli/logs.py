@@ -1,13 +1,14 @@
 """The log of a command that runs for long: one line for each message, and no storms.
 
 What a peer or a guest can bring about as often as it likes must not fill a disk. So each place in the program
-that logs may do so BURST times in a PERIOD; then it is silent until the period is over, and the next message
-tells how many were left out.
+that logs may do so BURST times in a PERIOD about one thing; then it is silent until the period is over, and
+the next message tells how many were left out.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Hashable
 
 from wirebay.errors import OptionError
 
@@ -16,6 +17,7 @@ __all__ = ["LEVELS", "start_log"]
 LEVELS = ("error", "warning", "info", "debug")
 BURST = 10
 PERIOD = 60.0  # seconds
+MOST = 1024  # things that are told apart; then all others at a place are one
 
 
 class OneLine(logging.Formatter):
@@ -29,23 +31,29 @@ class OneLine(logging.Formatter):
 
 
 class NoStorms(logging.Filter):
-    """Lets BURST messages of a place through in a PERIOD. Time is that of the records."""
+    """Lets BURST messages of a place about a thing through in a PERIOD. Time is that of the records."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._places: dict[tuple[str, int], tuple[float, int]] = {}
+        self._seen: dict[Hashable, tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether this one is let through; it is told in it how many before were not."""
-        place = (record.pathname, record.lineno)
-        since, count = self._places.get(place, (record.created, 0))
+        subject = self._subject(record)
+        since, count = self._seen.get(subject, (record.created, 0))
         if record.created - since >= PERIOD:
             if count > BURST:
                 record.msg = f"{record.getMessage()} ({count - BURST} more like this were left out)"
                 record.args = ()
             since, count = record.created, 0
-        self._places[place] = (since, count + 1)
+        self._seen[subject] = (since, count + 1)
         return count < BURST
+
+    def _subject(self, record: logging.LogRecord) -> Hashable:
+        """The place, and the thing: messages name that first, as "stream port 'vm0'"."""
+        place = (record.pathname, record.lineno)
+        named = (*place, *map(str, record.args[:2])) if isinstance(record.args, tuple) else place
+        return named if named in self._seen or len(self._seen) < MOST else place
 
 
 def start_log(level: str | None) -> None:
