@@ -55,6 +55,11 @@ def run(argv: list[str]) -> int:
 
 def parse(argv: Sequence[str]) -> Namespace:
     """The command's arguments."""
+    return make_parser().parse_args(argv)
+
+
+def make_parser() -> Parser:
+    """What the command line may say."""
     parser = Parser(
         "card",
         usage="MODEL[,mac=MAC][,rom=FILE][,trace=FILE] --socket PATH -netdev TYPE,... [OPTIONS]",
@@ -76,7 +81,7 @@ def parse(argv: Sequence[str]) -> Namespace:
     parser.add_argument(
         "--ready-fd", type=int, metavar="N", help='write "1" to descriptor N when the card can be used'
     )
-    return parser.parse_args(argv)
+    return parser
 
 
 def show(words: Sequence[str]) -> int:
