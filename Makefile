@@ -53,6 +53,7 @@ test-rust: cargo Cargo.lock
 	cargo test --quiet --workspace --locked
 
 test-slow: $(CORE) guests
+	@tools/need.sh vde_switch=vde2 /usr/lib/qemu/qemu-bridge-helper=qemu-system-common
 	@tools/need.sh ip=iproute2 ping=iputils-ping unshare=util-linux nsenter=util-linux $(CLIENTS)
 	$(BIN)/pytest tests/wire tests/oracles tests/docs tests/guests
 

@@ -54,13 +54,15 @@ _ANSWER = struct.Struct("=IHHII i")
 class GuestConfig:
     """What a guest that is a namespace gets instead of a DHCP lease.
 
-    `address` carries the netmask, `gateway` is where its default route leads, `dns` its name server; `mtu`
-    is in bytes. `address6` and `gateway6` are the same for IPv6, where the network has it.
+    `address` carries the netmask, `gateway` is where its default route leads; `address6` and `gateway6` are
+    the same for IPv6. One family may be missing. `dns` is its name server, `search` its search domains; `mtu`
+    is in bytes.
     """
 
-    address: IPv4Interface
-    gateway: IPv4Address
-    dns: IPv4Address
+    address: IPv4Interface | None
+    gateway: IPv4Address | None
+    dns: IPv4Address | IPv6Address
+    search: tuple[str, ...] = ()
     mtu: int = 1500
     ifname: str = "tap0"
     address6: IPv6Interface | None = None
@@ -70,12 +72,16 @@ class GuestConfig:
 def configure_guest(guest: GuestConfig) -> None:
     """Bring up the loopback and the guest's interface, with its default route, in the current namespace.
 
-    Raises HostError, or OptionError where an option is what the kernel refused.
+    A kernel without IPv6, or with IPv6 switched off, is left so where there is IPv4. Raises HostError, or
+    OptionError where an option is what the kernel refused.
     """
     raise_loopback()
     configure_interface(guest.ifname, guest.address, guest.gateway, guest.mtu)
     if guest.address6 and guest.gateway6:
-        configure_ipv6(guest.ifname, guest.address6, guest.gateway6)
+        code = configure_ipv6(guest.ifname, guest.address6, guest.gateway6)
+        if code and guest.address is None:
+            reason = os.strerror(code)
+            raise HostError(f"{guest.ifname} could not be given the address {guest.address6}: {reason}")
 
 
 def raise_loopback() -> None:
@@ -84,32 +90,36 @@ def raise_loopback() -> None:
         lo.up()
 
 
-def configure_interface(ifname: str, address: IPv4Interface, gateway: IPv4Address, mtu: int) -> None:
+def configure_interface(
+    ifname: str, address: IPv4Interface | None, gateway: IPv4Address | None, mtu: int
+) -> None:
     """Give `ifname` its MTU (bytes), queue length and address, bring it up and route everything over
-    `gateway`.
+    `gateway`; the address and the gateway where there are any.
 
     Raises HostError, or OptionError for an MTU the device cannot have.
     """
     with _Control(ifname) as interface:
         interface.set_mtu(mtu)
         interface.set_queue_length(TX_QUEUE_LENGTH)
-        interface.set_address(address)
+        if address:
+            interface.set_address(address)
         interface.up()
-        interface.add_default_route(gateway)
+        if gateway:
+            interface.add_default_route(gateway)
 
 
-def configure_ipv6(ifname: str, address: IPv6Interface, gateway: IPv6Address) -> None:
+def configure_ipv6(ifname: str, address: IPv6Interface, gateway: IPv6Address) -> int:
     """Give `ifname` an IPv6 address that may be used at once, and a default route.
 
     The kernel makes itself an address from the router's advertisements too, but needs seconds for it: it asks
-    first whether anybody has the address. A kernel without IPv6, or with IPv6 switched off, is left so.
+    first whether anybody has the address. Returns the error number of what the kernel refused, or 0.
     """
     index = socket.if_nametoindex(ifname)
     own = _ADDRESS.pack(socket.AF_INET6, address.network.prefixlen, IFA_F_NODAD, 0, index)
     route = _ROUTE.pack(socket.AF_INET6, 0, 0, 0, RT_TABLE_MAIN, RTPROT_STATIC, 0, RTN_UNICAST, 0)
     over = (RTA_GATEWAY, gateway.packed), (RTA_OIF, struct.pack("=I", index))
-    if not _tell_kernel(RTM_NEWADDR, own, (IFA_ADDRESS, address.packed)):
-        _tell_kernel(RTM_NEWROUTE, route, *over)
+    code = _tell_kernel(RTM_NEWADDR, own, (IFA_ADDRESS, address.packed))
+    return code or _tell_kernel(RTM_NEWROUTE, route, *over)
 
 
 def _tell_kernel(kind: int, body: bytes, *attributes: tuple[int, bytes]) -> int:

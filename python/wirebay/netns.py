@@ -31,7 +31,6 @@ import os
 import signal
 from collections.abc import Sequence
 from dataclasses import asdict
-from ipaddress import IPv4Address
 from pathlib import Path
 
 from wirebay import _core
@@ -39,27 +38,16 @@ from wirebay.errors import HostError
 from wirebay.forked import Channel, Child, Report, die_with, run_in_child
 from wirebay.ifconfig import GuestConfig, configure_guest
 from wirebay.tun import Tap, open_tap
+from wirebay.userns import CLONE_NEWNET, CLONE_NEWUSER, become_root, map_everybody, unshare_all
 
-__all__ = ["NamespaceGuest", "netns_of", "open_tap_in", "spawn", "unshare_all"]
+__all__ = ["NamespaceGuest", "netns_of", "open_tap_in", "spawn"]
 
-# linux/sched.h, linux/nsfs.h
-CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x00020000, 0x10000000, 0x40000000
-CLONE_FLAGS = CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS
-NS_GET_USERNS = 0xB701
+NS_GET_USERNS = 0xB701  # linux/nsfs.h
 
 RESOLV_CONF = "/etc/resolv.conf"
 # A directory that every system has (FHS 3.0) and that nothing needs while the namespace is set up.
 COVERED = "/mnt"
 NOT_EXECUTABLE, NOT_FOUND = 126, 127  # exit statuses, as shells give them
-
-_REMEDIES = {
-    errno.EPERM: "allow them with 'sysctl -w kernel.unprivileged_userns_clone=1' (Debian), "
-    "'sysctl -w kernel.apparmor_restrict_unprivileged_userns=0' (Ubuntu), or the container's seccomp profile",
-    errno.ENOSPC: "allow more with 'sysctl -w user.max_user_namespaces=65536' and user.max_net_namespaces",
-    errno.EUSERS: "they are nested too deep, or user.max_user_namespaces is reached",
-    errno.EINVAL: "the kernel was built without CONFIG_USER_NS or CONFIG_NET_NS",
-}
-_REMEDIES[errno.EACCES] = _REMEDIES[errno.EPERM]
 
 
 class NamespaceGuest:
@@ -154,41 +142,14 @@ def enter(netns: str) -> None:
         os.close(fd)
 
 
-def unshare_all() -> None:
-    """Move this process into namespaces of its own: user, network, mount. Raises HostError with the
-    remedy."""
-    try:
-        _core.unshare(CLONE_FLAGS)
-    except OSError as error:
-        remedy = _REMEDIES.get(error.errno or 0, os.strerror(error.errno or 0))
-        raise HostError(f"user namespaces are not available: {remedy}") from error
+def resolv_conf(guest: GuestConfig) -> str:
+    """The text of the guest's resolv.conf."""
+    search = f"search {' '.join(guest.search)}\n" if guest.search else ""
+    return f"nameserver {guest.dns}\n{search}"
 
 
-def map_everybody(pid: int) -> None:
-    """Map all users and groups of this user namespace to themselves in that of process `pid`.
-
-    Where this process may not do that, root alone is mapped. Raises OSError.
-    """
-    for kind in "uid", "gid":
-        ranges = [line.split() for line in Path(f"/proc/self/{kind}_map").read_text().splitlines()]
-        identity = "".join(f"{inside} {inside} {count}\n" for inside, _, count in ranges)
-        try:
-            _write(f"/proc/{pid}/{kind}_map", identity)
-        except PermissionError:
-            map_one(0, 0, str(pid))
-            return
-
-
-def map_one(uid: int, gid: int, pid: str = "self") -> None:
-    """Make the user and group root in the user namespace of `pid`, and nobody else. Raises OSError."""
-    # user_namespaces(7): without this, an unprivileged process may not write the map of groups.
-    _write(f"/proc/{pid}/setgroups", "deny")
-    _write(f"/proc/{pid}/uid_map", f"0 {uid} 1\n")
-    _write(f"/proc/{pid}/gid_map", f"0 {gid} 1\n")
-
-
-def mount_resolv_conf(dns: IPv4Address, path: str = RESOLV_CONF, place: str = COVERED) -> None:
-    """Put a file that names `dns` over resolv.conf, in this mount namespace only; warns where that fails.
+def mount_resolv_conf(guest: GuestConfig, path: str = RESOLV_CONF, place: str = COVERED) -> None:
+    """Put the guest's file over resolv.conf, in this mount namespace only; warns where that fails.
 
     The file lives in a tmpfs over `place` that is detached at once; the bind mount keeps it. So no way out,
     however sudden, leaves a file on the host.
@@ -198,14 +159,14 @@ def mount_resolv_conf(dns: IPv4Address, path: str = RESOLV_CONF, place: str = CO
         _core.mount_tmpfs(place)
         try:
             source = Path(place, "resolv.conf")
-            source.write_text(f"nameserver {dns}\n")
+            source.write_text(resolv_conf(guest))
             source.chmod(0o644)  # programs inside may run as other users
             _core.bind_mount(str(source), str(target))
         finally:
             _core.detach_mount(place)
     except OSError as error:
-        warning = f"wirebay: warning: {path} cannot be replaced inside: {error.strerror}; name {dns} there\n"
-        os.write(2, warning.encode())
+        warning = f"{path} cannot be replaced inside: {error.strerror}; name {guest.dns} there"
+        os.write(2, f"wirebay: warning: {warning}\n".encode())
 
 
 def _guest_main(channel: Channel, command: Sequence[str], guest: GuestConfig, whole_range: bool) -> int:
@@ -217,9 +178,9 @@ def _guest_main(channel: Channel, command: Sequence[str], guest: GuestConfig, wh
         if channel.wait() is None:
             return 1
     else:
-        map_one(uid, gid)
+        become_root(uid, gid)
     _core.make_mounts_private()
-    mount_resolv_conf(guest.dns)
+    mount_resolv_conf(guest)
     tap = open_tap(guest.ifname)
     configure_guest(guest)
     channel.report(asdict(tap), [tap.fd])
@@ -258,7 +219,3 @@ def _open_namespace(netns: str) -> int:
         raise HostError(f"the network namespace {netns} is gone") from error
     except OSError as error:
         raise HostError(f"the network namespace {netns} may not be opened: {error.strerror}") from error
-
-
-def _write(path: str, text: str) -> None:
-    Path(path).write_bytes(text.encode())  # in one system call: the kernel takes a map only as a whole

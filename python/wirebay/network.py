@@ -21,7 +21,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -32,7 +33,10 @@ from wirebay.segments import Hub, Switch, refuse_if_plugged
 from wirebay.worker import Worker
 
 if TYPE_CHECKING:
+    from wirebay.changes import Changes
     from wirebay.filters import Chardev, Filter
+    from wirebay.layout import Layout
+    from wirebay.options.chardev import ChardevOptions
     from wirebay.options.objects import FilterOptions
     from wirebay.options.types import Netdev
 
@@ -69,8 +73,11 @@ class Network:
         self._making_hub = asyncio.Lock()
         self._failing: set[asyncio.Task[None]] = set()
         self._watchers: list[Watcher] = []
+        self._layout: Layout | None = None
         self.objects = Objects(self)
         self.closing = False
+        # Sockets that listen already, by the id of the stream server that takes a copy (socket activation).
+        self.listeners: dict[str, socket.socket] = {}
 
     async def __aenter__(self) -> Self:
         self._worker = await self._start_worker()
@@ -129,7 +136,7 @@ class Network:
     ) -> Port:
         """Add a port.
 
-        `netdev` is a netdev type of QEMU's (user, stream, tap, hubport) with its options as keywords, spelled
+        `netdev` is a netdev type (docs/netdevs.md) with its options as keywords, spelled
         as QEMU does with _ for -; or the options as an object, alone. Without `id` one is made up. `tap`
         also takes `tap=`, a `wirebay.tun.Tap` that the caller opened, and `mtu=`, that of its interface.
 
@@ -144,6 +151,12 @@ class Network:
         if netdev.id in self._ports:
             raise OptionError(f"Duplicate ID '{netdev.id}' for netdev")
         port = port_class(netdev)(self, netdev, **extra)
+        return await self._open(port)
+
+    async def adopt(self, port: Port) -> Port:
+        """Add a port that another port has made for itself. Raises as `add` does."""
+        if port.id in self._ports:
+            raise OptionError(f"Duplicate ID '{port.id}' for netdev")
         return await self._open(port)
 
     async def add_chardev(self, text: str) -> Chardev:
@@ -227,6 +240,52 @@ class Network:
             await hub.join(port)
         return hub
 
+    async def move(self, port: Port, hub: Hub | str) -> Hub:
+        """Take `port` from its segment, if any, to another; a name that none has makes a hub.
+
+        Its peer and its flows stay; frames of the moment between are lost. Raises OptionError for a hubport.
+        When it cannot be plugged in there it stays where it was.
+        """
+        target = (self._hubs.get(hub) or await self.hub(hub)) if isinstance(hub, str) else hub
+        old = port.hub
+        if old is target:
+            return target
+        if old is not None:
+            await old.leave(port)
+        try:
+            await target.join(port)
+        except WirebayError:
+            if old is not None:
+                await old.join(port)
+            raise
+        return target
+
+    async def apply(
+        self,
+        netdevs: Sequence[Netdev | Mapping[str, object]],
+        *,
+        chardevs: Sequence[ChardevOptions | str] = (),
+        objects: Sequence[FilterOptions | Mapping[str, object]] = (),
+    ) -> Changes:
+        """Make the network be this: ports and filters given as objects or as QEMU's JSON has them.
+
+        What has equal options as in the call before is not touched, and of a user network whose forwards
+        alone differ only those change; without hubports and switchports all ports share one hub. What was
+        added in another way stays. Returns what was changed. Raises OptionError and HostError as `add` does;
+        then everything is as it was.
+        """
+        from wirebay.layout import Layout
+        from wirebay.wiring import Description
+
+        self._layout = self._layout or Layout(self)
+        return await self._layout.apply(
+            Description(
+                netdevs=tuple(map(read_netdev, netdevs)),
+                chardevs=tuple(map(read_chardev, chardevs)),
+                objects=tuple(map(read_object, objects)),
+            )
+        )
+
     async def stats(self) -> dict[str, Any]:
         """The counters: `{"ports": {ID: {"kind", "hub", "rx_frames", ...}}}` (docs/protocol.md).
 
@@ -240,6 +299,8 @@ class Network:
             ports |= reply.get("ports", {})
         for name, counters in ports.items():
             if port := self._ports.get(name):  # else it was closed meanwhile
+                if "kind" in counters:
+                    counters["kind"] = port.kind  # several kinds are one to the worker
                 counters["drops"] = {**counters.get("drops", {}), **port.service_drops()}
         return {"ports": ports}
 
@@ -298,6 +359,33 @@ class Network:
         task = asyncio.get_running_loop().create_task(port.fail(str(event.get("reason"))))
         self._failing.add(task)
         task.add_done_callback(self._failing.discard)
+
+
+def read_netdev(netdev: Netdev | Mapping[str, object]) -> Netdev:
+    """The options of a port, whichever way they were given. Raises OptionError."""
+    if not isinstance(netdev, Mapping):
+        return netdev
+    from wirebay.options.netdev import netdev_from_dict
+
+    return netdev_from_dict(netdev)
+
+
+def read_chardev(chardev: ChardevOptions | str) -> ChardevOptions:
+    """The same of a connection for filters."""
+    if not isinstance(chardev, str):
+        return chardev
+    from wirebay.options.chardev import parse_chardev
+
+    return parse_chardev(chardev)
+
+
+def read_object(options: FilterOptions | Mapping[str, object]) -> FilterOptions:
+    """The same of a filter."""
+    if not isinstance(options, Mapping):
+        return options
+    from wirebay.options.objects import object_from_dict
+
+    return object_from_dict(options)
 
 
 def qemu_spelling(options: Mapping[str, object]) -> dict[str, object]:

@@ -12,6 +12,7 @@ from wirebay.errors import OptionError, WirebayError
 if TYPE_CHECKING:
     from wirebay.filters import Chardev, Filter
     from wirebay.network import Network
+    from wirebay.options.chardev import ChardevOptions
     from wirebay.options.objects import FilterOptions
     from wirebay.ports import Port
 
@@ -42,12 +43,12 @@ class Objects:
         """The filters of a port, from the head, which is next to the port, to the tail."""
         return list(self._chains.get(port, ()))
 
-    async def add_chardev(self, text: str) -> Chardev:
+    async def add_chardev(self, options: str | ChardevOptions) -> Chardev:
         """`Network.add_chardev()`."""
         from wirebay.filters.chardev import Chardev
         from wirebay.options.chardev import parse_chardev
 
-        chardev = Chardev(parse_chardev(text))
+        chardev = Chardev(parse_chardev(options) if isinstance(options, str) else options)
         if chardev.id in self._chardevs:
             raise OptionError(f"Duplicate ID '{chardev.id}' for chardev")
         self._chardevs[chardev.id] = chardev
@@ -58,6 +59,14 @@ class Objects:
             await chardev.close()
             raise
         return chardev
+
+    async def remove_chardev(self, name: str) -> list[Exception]:
+        """Close a chardev that no filter uses any more; returns what failed. Raises OptionError."""
+        if name not in self._chardevs:
+            raise OptionError(f"Chardev '{name}' not found")
+        if self._chardevs[name].user is not None:
+            raise OptionError(f"Chardev '{name}' is busy")
+        return await self._chardevs.pop(name).close()
 
     async def add(self, options: FilterOptions) -> Filter:
         """`Network.add_object()`."""

@@ -38,10 +38,15 @@ class Hub:
         """Plug `port` in. Raises OptionError when it is on a segment already."""
         await self._join(port)
 
+    async def join_like(self, port: Port, other: Port) -> None:
+        """Plug `port` in as `other` is plugged in here: in the same VLANs, isolated or not."""
+        await self._join(port, **other.place)
+
     async def _join(self, port: Port, **options: Any) -> None:
         refuse_if_plugged(port)
         await self.network.worker.call("join", hub=self.name, port=port.id, **options)
-        port.hub = self
+        port.hub, port.place = self, options
+        await port.moved()
 
     async def leave(self, port: Port) -> None:
         """Unplug `port`. Raises OptionError when it is not on this segment."""
@@ -49,6 +54,7 @@ class Hub:
             raise OptionError(f"port '{port.id}' is not on {self.kind} '{self.name}'")
         await self.network.worker.call("leave", port=port.id)
         port.hub = None
+        await port.moved()
 
     async def close(self) -> None:
         """Remove the segment; its ports stay, unplugged."""

@@ -10,10 +10,12 @@ import fcntl
 import os
 import pty
 import select
+import shutil
 import signal
 import subprocess
+import sys
 import termios
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,9 +33,10 @@ KINDS = ["qemu", "ns", "serve"]
 class Run:
     """A `wirebay` that is up, with a terminal of its own; `child` is QEMU or COMMAND, if there is one."""
 
-    def __init__(self, kind: str, folder: Path) -> None:
+    def __init__(self, kind: str, folder: Path, words: Sequence[str] = ()) -> None:
         self.kind = kind
         self._folder = folder
+        self._given = words
         self._keyboard, terminal = pty.openpty()
         self._ready, told = os.pipe()
         self.process = subprocess.Popen(
@@ -50,9 +53,12 @@ class Run:
         os.close(told)
         wait_for(f"{kind} to be up", self._is_up)
         self.worker = child_named(self.process.pid, WORKER)
-        self.child = next((pid for pid in children(self.process.pid) if pid != self.worker), None)
+        family = [pid for pid in children(self.process.pid) if pid != self.worker]
+        self.child = next((pid for pid in family if command_line(pid).startswith(("qemu", "sleep"))), None)
 
-    def _words(self, told: int) -> list[str]:
+    def _words(self, told: int) -> Sequence[str]:
+        if self._given:
+            return self._given
         if self.kind == "qemu":
             bare = ["-nic", "user", "-display", "none", "-monitor", "none", "-serial", "none"]
             return ["qemu", "--", "qemu-system-x86_64", *bare]
@@ -75,10 +81,23 @@ class Run:
     def press_ctrl_c(self) -> None:
         os.write(self._keyboard, b"\x03")
 
+    def close_terminal(self) -> None:
+        """As closing its window does."""
+        os.close(self._keyboard)
+        self._keyboard = os.open(os.devnull, os.O_RDONLY)
+
+    def kill_worker(self) -> None:
+        os.kill(self.worker, signal.SIGKILL)
+
+    def kill_child(self) -> None:
+        assert self.child is not None
+        os.kill(self.child, signal.SIGKILL)
+
     def finish(self) -> tuple[int, list[str]]:
         """Wait for the end: the status, and what was said, without what says that it was up."""
         _, said = self.process.communicate(timeout=TIMEOUT)
-        lines = [line for line in said.splitlines() if not line.startswith(("u0: ", "vm0: "))]
+        up = ("u0: ", "vm0: ", "wirebay: user network 'u0': this host has no way out")
+        lines = [line for line in said.splitlines() if not line.startswith(up)]
         return self.process.returncode, lines
 
     def close(self) -> None:
@@ -95,10 +114,10 @@ def run(request: pytest.FixtureRequest, folder: Path) -> Iterator[Run]:
 
 
 @contextmanager
-def running(kind: str, folder: Path) -> Iterator[Run]:
+def running(kind: str, folder: Path, words: Sequence[str] = ()) -> Iterator[Run]:
     if kind == "qemu":
         require_tool("qemu-system-x86_64", "qemu-system-x86")
-    run = Run(kind, folder)
+    run = Run(kind, folder, words)
     try:
         yield run
     finally:
@@ -135,7 +154,7 @@ def test_a_signal_to_wirebay_alone_ends_it(run: Run, number: signal.Signals) -> 
 
 
 def test_a_killed_worker_is_one_sentence_with_status_1(run: Run) -> None:
-    os.kill(run.worker, signal.SIGKILL)
+    run.kill_worker()
     status, lines = run.finish()
     ending = {"qemu": "; ending QEMU", "ns": "; ending sleep", "serve": ""}[run.kind]
     killed = f"the packet worker (pid {run.worker}) was killed by signal 9 (SIGKILL); the network is down"
@@ -145,8 +164,7 @@ def test_a_killed_worker_is_one_sentence_with_status_1(run: Run) -> None:
 @pytest.mark.parametrize("kind", ["qemu", "ns"])
 def test_a_killed_child_gives_its_status(kind: str, folder: Path) -> None:
     with running(kind, folder) as run:
-        assert run.child is not None
-        os.kill(run.child, signal.SIGKILL)
+        run.kill_child()
         assert run.finish() == (128 + signal.SIGKILL, [])
 
 
@@ -157,6 +175,55 @@ def test_a_killed_wirebay_takes_all_along(kind: str, folder: Path) -> None:
         run.process.wait(TIMEOUT)
         family = [run.worker, run.child or 0]
         wait_for("their end", lambda: all(map(gone, family)))
+
+
+# A guest that holds connections to the services, and through a forward of its host to itself.
+USE_ALL = """
+import os, socket, sys
+listener = socket.create_server(("0.0.0.0", 7))
+ends = [socket.create_connection(("10.0.2.9", 7)), socket.create_connection(("10.0.2.4", 445))]
+ends.append(socket.socket(socket.AF_UNIX))
+ends[-1].connect(sys.argv[1])
+ends.append(listener.accept()[0])
+assert os.path.exists(sys.argv[2])
+for end in ends:
+    end.set_inheritable(True)
+os.execvp("sleep", ["sleep", "1000"])
+"""
+IDLE = ["tail", "-f", "/dev/null"]  # reads no input, so it does not see its end
+
+
+def all_services(folder: Path) -> list[str]:
+    """The words for a namespace with every service on, and a guest that uses them."""
+    require_tool("smbd", "samba")
+    forward, control = folder / "forward.sock", folder / "control.sock"
+    (folder / "share").mkdir()
+    options = [f"smb={folder}/share,tftp={folder}/share", f"guestfwd=tcp:10.0.2.9:7-cmd:{' '.join(IDLE)}"]
+    words = ["ns", "--control", str(control), "--hostfwd", f"unix:{forward}-:7"]
+    words += [word for option in options for word in ("--user", option)]
+    return [*words, "--", sys.executable, "-c", USE_ALL, str(forward), str(control)]
+
+
+ENDS: list[tuple[Callable[[Run], None], int]] = [
+    (Run.press_ctrl_c, 128 + signal.SIGINT),
+    (Run.close_terminal, 128 + signal.SIGHUP),
+    (lambda run: run.process.terminate(), 128 + signal.SIGTERM),
+    (Run.kill_worker, 1),
+    (Run.kill_child, 128 + signal.SIGKILL),
+]
+
+
+@pytest.mark.parametrize(("end", "status"), ENDS, ids=["ctrl-c", "terminal", "sigterm", "worker", "child"])
+def test_with_all_services_in_use_nothing_is_left_behind(
+    end: Callable[[Run], None], status: int, folder: Path
+) -> None:
+    with running("ns", folder, all_services(folder)) as run:
+        lines = [command_line(pid) for pid in children(run.process.pid)]
+        assert "\0".join(IDLE) + "\0" in lines
+        assert any("smbd" in line for line in lines)
+        end(run)
+        assert run.finish()[0] == status
+    shutil.rmtree(folder / "share")
 
 
 def test_a_command_that_handles_ctrl_c_goes_on_and_gets_it_once(folder: Path) -> None:

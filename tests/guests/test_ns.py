@@ -35,6 +35,15 @@ print(json.dumps({
     "held": [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if int(fd) > 2],
 }))
 """
+FAMILIES = """
+import json, socket, subprocess
+def default(family):
+    return "default" in subprocess.run(["ip", family, "route"], capture_output=True, text=True).stdout
+print(json.dumps({
+    "ipv4": default("-4"), "ipv6": default("-6"), "resolv": open("/etc/resolv.conf").read(),
+    "db": socket.gethostbyname("db"),
+}))
+"""
 FETCH = """
 import hashlib, socket, sys
 guest = socket.create_connection((sys.argv[1], int(sys.argv[2])))
@@ -193,6 +202,24 @@ def test_signals_reach_the_command(number: signal.Signals) -> None:
         program.send_signal(number)
         assert program.wait(TIMEOUT) == 9
         assert program.stdout.read() == "caught\n"
+
+
+# The families.
+
+
+@pytest.mark.parametrize(
+    ("options", "has_ipv4", "has_ipv6", "server"),
+    [("-4", True, False, "10.0.2.3"), ("-6", False, True, "fec0::3"), ("", True, True, "10.0.2.3")],
+)
+def test_a_namespace_has_the_families_it_was_told_and_resolves_names_over_them(
+    options: str, has_ipv4: bool, has_ipv6: bool, server: str
+) -> None:
+    require_tool("ip", "iproute2")
+    out = python_inside(FAMILIES, options=f"{options} --user host-record=db.lab=192.0.2.7,dnssearch=lab")
+    facts = json.loads(out)
+    assert (facts["ipv4"], facts["ipv6"]) == (has_ipv4, has_ipv6)
+    assert facts["resolv"] == f"nameserver {server}\nsearch lab\n"
+    assert facts["db"] == "192.0.2.7"
 
 
 # The network works.

@@ -208,15 +208,15 @@ def test_ping_reaches_the_gateway_and_beyond(here: Site, gateway: str) -> None:
 )
 def test_iperf3_moves_data_both_ways(here: Site, family: str, gateway: str, address: str) -> None:
     tool = require_tool("iperf3", "iperf3")
-    for way in ([], ["-R"], ["-u", "-b", "50M"]):
+    for way in (["-n", "40M"], ["-n", "40M", "-R"], ["-n", "4M", "-u", "-b", "50M"]):
         with listening(here, tool, address) as port:
-            told = here.guest.run("iperf3", family, "-J", "-c", gateway, "-p", port, "-n", "4M", *way)
+            told = here.guest.run("iperf3", family, "-J", "-c", gateway, "-p", port, *way)
         end = json.loads(told)["end"]
         if "-u" in way:
             assert (end["sum"]["packets"] > 2000, end["sum"]["lost_percent"] < 10) == (True, True)
         else:
-            # What the receiver has counted by then may be less.
-            assert end["sum_sent"]["bytes"] >= 4_000_000
+            # What is in queues when the sender has done is not counted.
+            assert end["sum_sent"]["bytes"] >= 40_000_000
             assert end["sum_received"]["bytes"] > 0
 
 

@@ -1,15 +1,22 @@
-"""Wrong options of `-netdev user`: the real QEMU says what we say."""
+"""Wrong options of user networks, in every spelling: the real QEMU says what we say."""
 
 from __future__ import annotations
 
+import json
 import subprocess
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support import require_tool
 from wirebay.errors import OptionError
-from wirebay.options.netdev import parse_netdev
+from wirebay.options.grammar import parse_pairs
+from wirebay.options.qemu_command import rewrite
 
+LISTS = ("dnssearch", "hostfwd", "guestfwd")
 LONG = "x" * 256
 
 WRONG = [
@@ -37,20 +44,40 @@ def qemu() -> str:
     return require_tool("qemu-system-x86_64", "qemu-system-x86")
 
 
+def as_json(options: str) -> str:
+    """The same options as JSON, each with its type where its text is one of that."""
+    tree: dict[str, Any] = {"type": "user", "id": "u0"}
+    for name, value in parse_pairs(f"user,{options}")[1:]:
+        if name in LISTS:
+            tree.setdefault(name, []).append({"str": value})
+        elif name == "ipv6-prefixlen" and value.isdigit():
+            tree[name] = int(value)
+        else:
+            tree[name] = {"on": True, "off": False}.get(value, value)
+    return json.dumps(tree)
+
+
+SPELLINGS: list[tuple[str, Callable[[str], str]]] = [
+    ("-netdev", lambda options: f"user,id=u0,{options}"),
+    ("-netdev", as_json),
+    ("-nic", lambda options: f"user,{options}"),
+    ("-net", lambda options: f"user,{options}"),
+]
+
+
+def qemus_sentence(argv: Sequence[str]) -> str:
+    run = subprocess.run(argv, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
+    assert run.returncode == 1
+    return run.stderr.splitlines()[0].removeprefix(f"{Path(argv[0]).name}: ")
+
+
 @pytest.mark.parametrize("options", WRONG, ids=lambda options: str(options)[:40])
 def test_qemu_refuses_it_in_our_words(qemu: str, options: str) -> None:
-    netdev = f"user,id=u0,{options}"
-    with pytest.raises(OptionError) as caught:
-        parse_netdev(netdev)
-    run = subprocess.run(
-        [qemu, "-M", "none", "-display", "none", "-S", "-netdev", netdev],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        stdin=subprocess.DEVNULL,
-    )
-    assert run.returncode == 1
-    assert (
-        run.stderr.splitlines()[0].removeprefix(f"{qemu.split('/')[-1]}: ")
-        == f"-netdev {netdev}: {caught.value}"
-    )
+    bare = [qemu, "-M", "none", "-display", "none", "-S"]
+    lines = [[*bare, flag, spell(options)] for flag, spell in SPELLINGS]
+    with ThreadPoolExecutor() as pool:
+        theirs = list(pool.map(qemus_sentence, lines))
+    for line, sentence in zip(lines, theirs, strict=True):
+        with pytest.raises(OptionError) as caught:
+            rewrite(line, "/run")
+        assert sentence == str(caught.value)

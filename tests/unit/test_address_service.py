@@ -14,8 +14,9 @@ import pytest
 
 from tests.unit.lab import PLAN4, PLAN6, until, user
 from wirebay.options.types import DhcpHost, UserOptions
+from wirebay.options.user import search_domains
 from wirebay.services import address_service
-from wirebay.services.address_service import AddressService, search_domains
+from wirebay.services.address_service import AddressService
 from wirebay.services.channel import Datagram, ServiceChannel
 from wirebay.services.dhcp6 import ALL_SERVERS, SERVER_ID
 from wirebay.services.dhcp6_message import Dhcp6Message, IaNa, encode_ia_na

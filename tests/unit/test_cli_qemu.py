@@ -232,6 +232,17 @@ def test_once_qemu_is_connected_even_a_kill_leaves_nothing_behind(bench: Bench) 
     process.communicate(timeout=30)
 
 
+def test_what_a_kill_before_that_leaves_is_gone_after_the_next_start(bench: Bench) -> None:
+    process = bench.start("--", "qemu-system-x86_64")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.kill()
+    process.communicate(timeout=30)
+    assert len(list(bench.runtime.iterdir())) == 1
+    assert bench.run("--", "qemu-system-x86_64", STATUS="0") == (0, "", "")
+    assert list(bench.runtime.iterdir()) == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_ends_qemu_and_leaves_nothing_behind(bench: Bench, number: signal.Signals) -> None:
     process = bench.start("--", "qemu-system-x86_64")

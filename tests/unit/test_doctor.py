@@ -84,6 +84,21 @@ def test_resolvers_are_listed() -> None:
     assert checks.check_resolvers([]).state == "limited"
 
 
+@pytest.mark.parametrize("family", ["IPv4", "IPv6"])
+def test_a_family_that_leads_nowhere_is_told_with_the_option_to_go_without(family: str) -> None:
+    assert checks.check_way(family, there=True).state == "ok"
+    check = checks.check_way(family, there=False)
+    assert (check.name, check.state) == (family, "limited")
+    assert f"{family.lower()}=off" in (check.remedy or "")
+
+
+def test_smbd_is_told_by_its_path_and_is_never_essential() -> None:
+    assert checks.check_smbd("/usr/sbin/smbd") == Check("smbd", "ok", "/usr/sbin/smbd")
+    check = checks.check_smbd(None)
+    assert (check.state, check.essential) == ("missing", False)
+    assert "samba" in (check.remedy or "")
+
+
 @pytest.mark.parametrize(
     ("limit", "state", "words"),
     [
@@ -144,10 +159,13 @@ def test_this_host_can_be_examined(capsys: pytest.CaptureFixture[str]) -> None:
         "tun",
         "ping sockets",
         "QEMU",
+        "IPv4",
+        "IPv6",
         "resolvers",
         "descriptors",
         "TCP peek offset",
         "forwarded ports",
+        "smbd",
     ]
     assert {check["state"] for check in found} <= {"ok", "limited", "missing"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import pytest
@@ -13,8 +13,9 @@ import pytest
 from wirebay import _core, netns
 from wirebay.errors import HostError
 from wirebay.forked import Child
+from wirebay.ifconfig import GuestConfig
 
-DNS = IPv4Address("10.0.2.3")
+GUEST = GuestConfig(address=None, gateway=None, dns=IPv4Address("10.0.2.3"))
 
 
 def status_of(*command: str) -> int:
@@ -74,9 +75,16 @@ def test_resolv_conf_is_covered_at_its_real_path_from_a_file_system_that_goes_at
     real, link = tmp_path / "stub-resolv.conf", tmp_path / "link.conf"
     real.write_text("nameserver 127.0.0.53\n")
     link.symlink_to(real)
-    netns.mount_resolv_conf(DNS, str(link), str(tmp_path))
+    netns.mount_resolv_conf(GUEST, str(link), str(tmp_path))
     assert mounts.seen == [(str(real), "nameserver 10.0.2.3\n", 0o644)]
     assert mounts.calls == [("tmpfs", str(tmp_path)), ("detach", str(tmp_path))]
+
+
+def test_search_domains_stand_in_resolv_conf() -> None:
+    guest = GuestConfig(
+        address=None, gateway=None, dns=IPv6Address("fec0::3"), search=("lab.example", "example.org")
+    )
+    assert netns.resolv_conf(guest) == "nameserver fec0::3\nsearch lab.example example.org\n"
 
 
 def test_a_resolv_conf_that_cannot_be_covered_is_warned_about(
@@ -88,74 +96,10 @@ def test_a_resolv_conf_that_cannot_be_covered_is_warned_about(
     mounts = Mounts(monkeypatch)
     monkeypatch.setattr(_core, "bind_mount", refuse)
     path = tmp_path / "missing.conf"
-    netns.mount_resolv_conf(DNS, str(path), str(tmp_path))
+    netns.mount_resolv_conf(GUEST, str(path), str(tmp_path))
     why = "cannot be replaced inside: No such file or directory; name 10.0.2.3 there"
     assert capfd.readouterr().err == f"wirebay: warning: {path} {why}\n"
     assert mounts.calls[-1] == ("detach", str(tmp_path))
-
-
-@pytest.fixture
-def written(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """What was written into files of /proc, instead of writing it."""
-    written: list[tuple[str, str]] = []
-    monkeypatch.setattr(netns, "_write", lambda path, text: written.append((path, text)))
-    return written
-
-
-def test_an_ordinary_user_becomes_root_and_is_the_only_one(written: list[tuple[str, str]]) -> None:
-    netns.map_one(1000, 100)
-    assert written == [
-        ("/proc/self/setgroups", "deny"),
-        ("/proc/self/uid_map", "0 1000 1\n"),
-        ("/proc/self/gid_map", "0 100 1\n"),
-    ]
-
-
-def test_root_takes_along_everybody_it_has(written: list[tuple[str, str]]) -> None:
-    netns.map_everybody(42)
-    assert [path for path, _ in written] == ["/proc/42/uid_map", "/proc/42/gid_map"]
-    for _, text in written:
-        ranges = [line.split() for line in text.splitlines()]
-        assert ranges
-        assert all(inside == outside for inside, outside, _ in ranges)
-
-
-def test_root_that_may_not_map_others_maps_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    written: list[tuple[str, str]] = []
-
-    def write(path: str, text: str) -> None:
-        if path == "/proc/42/uid_map" and text != "0 0 1\n":
-            raise PermissionError(errno.EPERM, "Operation not permitted")
-        written.append((path, text))
-
-    monkeypatch.setattr(netns, "_write", write)
-    netns.map_everybody(42)
-    assert written == [
-        ("/proc/42/setgroups", "deny"),
-        ("/proc/42/uid_map", "0 0 1\n"),
-        ("/proc/42/gid_map", "0 0 1\n"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("number", "remedy"),
-    [
-        (errno.EPERM, "kernel.unprivileged_userns_clone=1"),
-        (errno.EACCES, "kernel.apparmor_restrict_unprivileged_userns=0"),
-        (errno.ENOSPC, "sysctl -w user.max_user_namespaces"),
-        (errno.EINVAL, "CONFIG_USER_NS"),
-        (errno.ENOMEM, "Cannot allocate memory"),
-    ],
-)
-def test_a_host_that_forbids_namespaces_gets_the_remedy(
-    monkeypatch: pytest.MonkeyPatch, number: int, remedy: str
-) -> None:
-    def refuse(_: int) -> None:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(_core, "unshare", refuse)
-    with pytest.raises(HostError, match=f"^user namespaces are not available: .*{remedy}"):
-        netns.unshare_all()
 
 
 def test_a_namespace_that_is_gone_is_named(tmp_path: Path) -> None:

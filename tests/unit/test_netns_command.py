@@ -37,6 +37,34 @@ def test_options_reach_the_network() -> None:
     assert guest_config(options, "eth0").address == IPv4Interface("192.168.7.15/25")
 
 
+def test_any_option_of_the_user_network_is_passed_through_and_options_of_its_own_win() -> None:
+    words = "--user net=192.168.7.0/24,dnssearch=lab.example,restrict=on --user mtu=9000,guestfwd=::7-cmd:cat"
+    options = user_options(parse([*words.split(), "--mtu", "1400", "--hostfwd", "tcp::1-:2"]))
+    assert options.ipv4
+    assert (str(options.ipv4.net), options.mtu, options.restrict) == ("192.168.7.0/24", 1400, True)
+    assert (len(options.guestfwd), len(options.hostfwd)) == (1, 1)
+    assert guest_config(options, "tap0").search == ("lab.example",)
+
+
+@pytest.mark.parametrize(
+    ("words", "address", "address6", "dns"),
+    [
+        ("", "10.0.2.15/24", "fec0::15/64", "10.0.2.3"),
+        ("-4", "10.0.2.15/24", "None", "10.0.2.3"),
+        ("--ipv6-only", "None", "fec0::15/64", "fec0::3"),
+        ("-6 --user ipv6-net=fd00::/126", "None", "fd00::1/126", "fd00::3"),
+        ("-6 --user ipv6-host=fec0::15,ipv6-dns=fec0::16", "None", "fec0::17/64", "fec0::16"),
+        ("--mtu 1279", "10.0.2.15/24", "None", "10.0.2.3"),
+    ],
+)
+def test_the_guest_gets_addresses_of_the_families_there_are(
+    words: str, address: str, address6: str, dns: str
+) -> None:
+    guest = guest_config(user_options(parse(words.split())), "tap0")
+    assert (str(guest.address), str(guest.address6), str(guest.dns)) == (address, address6, dns)
+    assert (guest.gateway is None, guest.gateway6 is None) == (address == "None", address6 == "None")
+
+
 @pytest.mark.parametrize(
     ("argv", "command"),
     [
@@ -69,6 +97,11 @@ def test_without_a_command_it_is_the_users_shell(monkeypatch: pytest.MonkeyPatch
         ("--net 10.0.2.0/30", "wirebay: --net 10.0.2.0/30: "),
         ("--hostfwd nonsense", "wirebay: Invalid host forwarding rule 'nonsense'"),
         ("--mtu 10", "wirebay: Parameter 'mtu' expects a number from 68 to 65520"),
+        ("--user foo=1", "wirebay: Invalid parameter 'foo'"),
+        ("--user id=x", "wirebay: --user id=x: Invalid parameter 'id'"),
+        ("-4 -6", "wirebay ns: argument -6/--ipv6-only: not allowed with argument -4/--ipv4-only"),
+        ("-6 --mtu 1000", "wirebay: Parameter 'mtu' expects at least 1280 with IPv6"),
+        ("-6 --net 10.0.3.0/24", "wirebay: IPv4 disabled but netmask/host/dns provided"),
         ("--ready-fd 987", "wirebay: --ready-fd: descriptor 987 is not open"),
     ],
 )

@@ -29,7 +29,7 @@ def test_all_options_are_read_in_both_spellings() -> None:
         ("switchport,id=p,switch=", "Parameter 'switch' expects a name of at most 255 bytes"),
         (f"{PORT},vlan=0", "Parameter 'vlan' expects a number from 1 to 4094"),
         (f"{PORT},vlan=4095", "Parameter 'vlan' expects a number from 1 to 4094"),
-        (f"{PORT},vlan=x", "Parameter 'vlan' expects an int64 value"),
+        (f"{PORT},vlan=x", "Parameter 'vlan' expects a uint64 value"),
         (f"{PORT},isolated=1", "Parameter 'isolated' expects 'on' or 'off'"),
         (f"{PORT},hubid=1", "Invalid parameter 'hubid'"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import struct
@@ -69,6 +70,33 @@ async def test_the_worker_is_told_the_options() -> None:
                 "dnssl": ["a.example", "b.example"],
             }
         ]
+
+
+@pytest.mark.parametrize(
+    ("options", "there", "told"),
+    [
+        (user(), {4, 6}, []),
+        (user(), {4}, ["IPv6"]),
+        (user(), set(), ["IPv4", "IPv6"]),
+        (replace(user(), ipv6=None), {4}, []),
+        (replace(user(), restrict=True), set(), []),
+    ],
+)
+async def test_a_family_that_ends_at_this_host_is_told_once(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    options: UserOptions,
+    there: set[int],
+    told: list[str],
+) -> None:
+    caplog.set_level(logging.INFO, "wirebay")
+    monkeypatch.setattr("wirebay.ports.user.has_way", there.__contains__)
+    async with lab() as (network, _):
+        await add(network, options)
+    assert caplog.messages == [
+        f"user network 'u0': this host has no way out over {family}, and so its guests have none"
+        for family in told
+    ]
 
 
 async def test_the_worker_is_told_which_family_is_off_and_the_domain_where_no_search_is_given() -> None:

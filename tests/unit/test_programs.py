@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -75,6 +77,21 @@ async def test_a_program_is_ended_with_its_connection(running: Programs) -> None
     with running.start(["sh", "-c", "echo $$; sleep 1000 & sleep 1000"]) as far:
         pid = await pid_of(far)
     await until(lambda: is_gone(pid))
+
+
+async def test_a_program_has_no_signal_blocked_and_no_descriptor_of_ours(running: Programs) -> None:
+    read, write = os.pipe()
+    os.set_inheritable(write, True)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGHUP])
+    try:
+        with running.start(["sh", "-c", "grep -E 'SigBlk|SigIgn' /proc/self/status; ls /proc/$$/fd"]) as far:
+            _, blocked, _, ignored, *descriptors = (await talk(far, b"")).decode().split()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        os.close(read)
+        os.close(write)
+    assert (int(blocked, 16), int(ignored, 16) >> (signal.SIGPIPE - 1) & 1) == (0, 0)
+    assert descriptors == ["0", "1", "2"]
 
 
 def has_ended(pid: int) -> bool:

@@ -11,7 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirebay.services.resolver import Address, follow_resolvers, parse_resolvers, read_resolvers
+from wirebay.services.resolver import (
+    EMPTY_LOOKS,
+    Address,
+    follow_resolvers,
+    parse_resolvers,
+    read_resolvers,
+)
 
 
 @pytest.fixture
@@ -119,6 +125,22 @@ async def test_a_file_that_is_being_rewritten_does_not_take_the_servers_away(tmp
     say(path, "192.0.2.1")()
     heard = await told(path, path.unlink, lambda: path.write_text(""), say(path, "192.0.2.2"))
     assert heard == [["192.0.2.1"], ["192.0.2.2"]]
+
+
+@pytest.mark.anyio
+async def test_a_file_that_stays_empty_or_away_takes_the_servers_away_and_can_bring_them_back(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "resolv.conf"
+    for go_empty in (path.unlink, lambda: path.write_text("# none\n")):
+        say(path, "192.0.2.1")()
+        waits: list[Callable[[], object]] = [lambda: None] * (EMPTY_LOOKS - 2)
+        assert await told(path, go_empty, *waits) == [["192.0.2.1"], []]
+        say(path, "192.0.2.1")()
+        assert await told(path, go_empty, *waits, say(path, "192.0.2.1")) == [["192.0.2.1"]]
+        say(path, "192.0.2.1")()
+        heard = await told(path, go_empty, *waits, *waits, say(path, "192.0.2.1"))
+        assert heard == [["192.0.2.1"], [], ["192.0.2.1"]]
 
 
 @pytest.mark.anyio

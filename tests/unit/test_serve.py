@@ -17,10 +17,12 @@ from tests.unit.fake_worker import FakeWorker
 from tests.unit.lab import hubport, unix_server, user
 from wirebay import network as network_module
 from wirebay.cli import serve as serve_module
-from wirebay.cli.serve import plan, plan_filters, run, serve
+from wirebay.cli.daemon import Daemon, Source
+from wirebay.cli.serve import describe, make_parser, run
 from wirebay.errors import HostError, OptionError, WorkerError
 from wirebay.network import Network
 from wirebay.options.types import Netdev
+from wirebay.wiring import Description, ordered
 
 USER = "user,id=u0"
 NO_PORT = "Parameter 'netdev' expects a network backend id"
@@ -29,6 +31,11 @@ NO_PORT = "Parameter 'netdev' expects a network backend id"
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
 
 
 @pytest.fixture
@@ -62,7 +69,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[[], FakeWorker]:
 def test_netdevs_that_contradict_each_other_are_refused_before_anything_starts(
     monkeypatch: pytest.MonkeyPatch, netdevs: list[str], sentence: str
 ) -> None:
-    monkeypatch.setattr(serve_module, "serve", None)
+    monkeypatch.setattr(serve_module, "start", None)
     with pytest.raises(OptionError) as error:
         run([word for netdev in netdevs for word in ("-netdev", netdev)])
     assert str(error.value) == sentence
@@ -83,11 +90,11 @@ def test_wrong_usage_has_status_2(argv: list[str]) -> None:
 def test_both_spellings_of_netdev_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
-    async def spy(netdevs: list[Netdev], *_: object) -> int:
-        seen.extend(netdev.id for netdev in netdevs)
+    def spy(arguments: object, whole: Description) -> int:
+        seen.extend(netdev.id for netdev in whole.netdevs)
         return 0
 
-    monkeypatch.setattr(serve_module, "serve", spy)
+    monkeypatch.setattr(serve_module, "start", spy)
     assert run(["-netdev", "user,id=u0", "--netdev", "user,id=u1"]) == 0
     assert seen == ["u0", "u1"]
 
@@ -105,6 +112,9 @@ def test_both_spellings_of_netdev_are_taken(monkeypatch: pytest.MonkeyPatch) -> 
         ),
         (["-object", "filter-buffer,id=f,netdev=u0,interval=1"] * 2, "Duplicate ID 'f' for object"),
         (["-chardev", "socket,id=c,path=x"] * 2, "Duplicate ID 'c' for chardev"),
+        (["-object", "filter-mirror,id=f,netdev=u0,outdev=c"], "Device 'c' not found"),
+        (["-object", "filter-redirector,id=f,netdev=u0,indev=c"], "IN Device 'c' not found"),
+        (["-object", "filter-buffer,id=f,netdev=u0,interval=1,position=id=g"], "filter 'g' not found"),
         (["-object", "filter-dump,id=f,netdev=u0"], "Parameter 'file' is missing"),
         (["-netdev", "switchport,id=p,switch=lan,netdev=u0"], "netdev 'u0' is already on hubport 'h0'"),
     ],
@@ -112,7 +122,7 @@ def test_both_spellings_of_netdev_are_taken(monkeypatch: pytest.MonkeyPatch) -> 
 def test_filters_and_places_that_cannot_be_are_refused_before_anything_starts(
     monkeypatch: pytest.MonkeyPatch, words: list[str], sentence: str
 ) -> None:
-    monkeypatch.setattr(serve_module, "serve", None)
+    monkeypatch.setattr(serve_module, "start", None)
     with pytest.raises(OptionError) as error:
         run(["-netdev", USER, "-netdev", "hubport,id=h0,hubid=0,netdev=u0", *words])
     assert str(error.value) == sentence
@@ -123,13 +133,12 @@ async def test_filters_are_added_when_all_ports_are_there(
     fake: Callable[[], FakeWorker], tmp_path: Path
 ) -> None:
     worker = fake()
-    filters = plan_filters(
-        ["filter-mirror,id=m0,netdev=u0,outdev=c0", "filter-buffer,id=b0,netdev=u0,interval=9,position=head"],
-        [f"socket,id=c0,path={tmp_path}/c,server=on,wait=off"],
-        [user("u0")],
-    )
+    words = ["-netdev", USER, "-chardev", f"socket,id=c0,path={tmp_path}/c,server=on,wait=off"]
+    words += ["-object", "filter-mirror,id=m0,netdev=u0,outdev=c0"]
+    words += ["-object", "filter-buffer,id=b0,netdev=u0,interval=9,position=head"]
+    arguments = make_parser().parse_args(words)
     read, write = os.pipe()
-    task = asyncio.create_task(serve([user("u0")], write, None, filters))
+    task = asyncio.create_task(Daemon(Source(arguments, describe(arguments)), {}).serve(write))
     assert await ready(read) == b"1"
     assert (tmp_path / "c").is_socket()
     added = [(r["filter"], r["place"], r["kind"]) for r in worker.sent("filter_add")]
@@ -142,7 +151,7 @@ async def test_filters_are_added_when_all_ports_are_there(
 
 def test_hubports_come_last() -> None:
     netdevs: list[Netdev] = [hubport("h0", 0, "u0"), user("u0"), hubport("h1", 0, "u1"), user("u1")]
-    assert [netdev.id for netdev in plan(netdevs)] == ["u0", "u1", "h0", "h1"]
+    assert [netdev.id for netdev in ordered(netdevs)] == ["u0", "u1", "h0", "h1"]
 
 
 class Running:
@@ -150,7 +159,8 @@ class Running:
 
     def __init__(self, fake: FakeWorker, netdevs: list[Netdev], ready_fd: int | None = None) -> None:
         self.fake = fake
-        self.task = asyncio.create_task(serve(netdevs, ready_fd))
+        source = Source(make_parser().parse_args([]), Description(netdevs=tuple(netdevs)))
+        self.task = asyncio.create_task(Daemon(source, {}).serve(ready_fd))
 
     def stop(self) -> None:
         """As `kill` does, once it is ready."""

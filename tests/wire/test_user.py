@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from collections.abc import AsyncIterator
 from ipaddress import IPv4Address
 
@@ -134,6 +135,28 @@ async def test_a_udp_forward_carries_datagrams_both_ways(guest: Guest, user: Use
         assert (source[0], data) == (GATEWAY, b"question")
         await guest.send_udp((GUEST, 53), source, b"answer")
         assert await asyncio.wait_for(loop.sock_recv(client, 100), 5) == b"answer"
+
+
+@pytest.mark.parametrize("loopback", ["127.0.0.1", "::1"])
+async def test_a_client_of_a_udp_forward_that_has_gone_is_reported_to_the_guest(
+    guest: Guest, user: UserPort, loopback: str
+) -> None:
+    await guest.announce()
+    host = f"[{loopback}]" if ":" in loopback else loopback
+    rule = await user.add_forward(f"udp:{host}:0-:69")
+    with socket.socket(socket.AF_INET6 if ":" in loopback else socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.sendto(b"question", (loopback, rule.host_port))
+        source, _ = await guest.datagram(69)
+    for _ in range(2):  # the forward goes on after the first
+        await guest.send_udp((GUEST, 69), source, b"answer")
+        told = await guest.packet(lambda packet: packet.protocol == ICMP)
+        assert (told.source, told.payload[:2]) == (GATEWAY, b"\x03\x03")
+        quoted = told.payload[8:]
+        ports = struct.pack("!HH", 69, source[1])
+        assert quoted[16:24] == socket.inet_aton(GATEWAY) + ports
+    with socket.socket(type=socket.SOCK_DGRAM) as other:
+        other.sendto(b"another", ("127.0.0.1", user.forwards[1].host_port))
+        assert (await guest.datagram(53))[1] == b"another"
 
 
 async def test_a_forward_that_was_removed_is_closed(guest: Guest, user: UserPort) -> None:

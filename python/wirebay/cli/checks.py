@@ -18,7 +18,9 @@ __all__ = [
     "check_ports",
     "check_qemu",
     "check_resolvers",
+    "check_smbd",
     "check_tun",
+    "check_way",
 ]
 
 ALL_OFFLOADS = ("csum", "tso4", "tso6", "uso4", "uso6")
@@ -91,6 +93,28 @@ def check_resolvers(servers: Sequence[IPv4Address | IPv6Address]) -> Check:
         remedy = "guests cannot look up names until /etc/resolv.conf names a server"
         return Check("resolvers", "limited", "the host has none", remedy)
     return Check("resolvers", "ok", ", ".join(map(str, servers)))
+
+
+def check_way(family: str, there: bool) -> Check:
+    """`there`: has the host an address and a route to the outside over the family, IPv4 or IPv6?"""
+    if there:
+        return Check(family, "ok", "leads to the outside")
+    switch = family.lower()
+    return Check(
+        family,
+        "limited",
+        "no way to the outside; guests hear that it is unreachable",
+        f"give this host an address and a default route, or guests no {family} ({switch}=off)",
+    )
+
+
+def check_smbd(path: str | None) -> Check:
+    """`path` is where Samba's server is, None if there is none."""
+    if path is not None:
+        return Check("smbd", "ok", path)
+    return Check(
+        "smbd", "missing", "guests can have no smb= share", "install it (on Debian: the package samba)"
+    )
 
 
 def check_descriptors(limit: int | None) -> Check:

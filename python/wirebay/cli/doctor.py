@@ -16,7 +16,9 @@ from wirebay.cli.checks import (
     check_ports,
     check_qemu,
     check_resolvers,
+    check_smbd,
     check_tun,
+    check_way,
 )
 from wirebay.cli.parser import Parser
 
@@ -30,11 +32,16 @@ Try what wirebay needs on this host, one line for each: its state, what was foun
 The exit status is 1 when something is missing that 'wirebay ns' cannot do without, else 0."""
 
 
-def run(argv: list[str]) -> int:
-    """The command. Returns its exit status."""
+def make_parser() -> Parser:
+    """The parser of the command's arguments."""
     parser = Parser("doctor", usage="[--json]", description=DESCRIPTION)
     parser.add_argument("--json", action="store_true", help="print the checks as a JSON list")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def run(argv: list[str]) -> int:
+    """The command. Returns its exit status."""
+    arguments = make_parser().parse_args(argv)
     checks = examine()
     sys.stdout.write(as_json(checks) if arguments.json else table(checks))
     return exit_status(checks)
@@ -43,15 +50,19 @@ def run(argv: list[str]) -> int:
 def examine() -> list[Check]:
     """Try everything on this host."""
     namespaces, tun, offloads = probes.try_namespace()
+    ipv4, ipv6 = probes.ways()
     return [
         check_namespaces(namespaces),
         check_tun(tun, offloads),
         check_ping(probes.ping_group_range(), probes.groups()),
         check_qemu(probes.qemu_version()),
+        check_way("IPv4", ipv4),
+        check_way("IPv6", ipv6),
         check_resolvers(probes.resolvers()),
         check_descriptors(probes.descriptor_limit()),
         check_peek_offset(probes.has_peek_offset()),
         check_ports(probes.unprivileged_port_start(), probes.may_bind_any_port()),
+        check_smbd(probes.smbd()),
     ]
 
 

@@ -10,16 +10,19 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
-from ipaddress import IPv4Interface, IPv6Interface
+from ipaddress import IPv4Interface, IPv6Address, IPv6Interface
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from wirebay.cli.control import add_control_option, check_control, controlled
+from wirebay.cli.control import Doors, add_api_option, add_control_option
 from wirebay.cli.parser import Parser
 from wirebay.cli.ready import check_ready_fd, report_ready
 from wirebay.errors import HostError, OptionError, WirebayError
 from wirebay.ifconfig import GuestConfig
-from wirebay.options.netdev import UserOptions, netdev_from_dict
+from wirebay.options.grammar import Pairs, parse_pairs
+from wirebay.options.netdev import UserOptions, netdev_from_dict, netdev_from_pairs
+from wirebay.options.types import Plan6
+from wirebay.options.user import search_domains
 
 if TYPE_CHECKING:
     from wirebay.network import Network
@@ -35,7 +38,8 @@ Run COMMAND (your shell, if none is given) in a new network namespace that has a
 
 Inside you are root, and the interface tap0 has the address 10.0.2.15, its default route over 10.0.2.2
 and a resolv.conf that names 10.0.2.3. Connections go out as your own, through this host; 10.0.2.2 is
-this host itself. Nothing comes in except through --hostfwd. The exit status is COMMAND's.
+this host itself. IPv6 is there as well: fec0::15, fec0::2 and fec0::3. Nothing comes in except through
+--hostfwd. The exit status is COMMAND's.
 
 With --pid the namespace of a process that runs is connected instead, and served until that process ends.
 Its resolv.conf is not touched: 'nameserver 10.0.2.3' is what belongs there."""
@@ -45,6 +49,7 @@ examples:
   wirebay ns -- curl -sI https://example.org
   wirebay ns --hostfwd tcp:127.0.0.1:8080-:80 -- ./server --port 80
   wirebay ns --net 192.168.7.0/24 --host-loopback off     a shell that cannot reach this host's own servers
+  wirebay ns --user dnssearch=lab.example,tftp=/srv/tftp  with what QEMU's user network has
   unshare -rn sleep 1000 & wirebay ns --pid $!"""
 
 
@@ -53,11 +58,11 @@ def run(argv: list[str]) -> int:
     arguments = parse(argv)
     options = user_options(arguments)
     guest = guest_config(options, arguments.ifname)
-    control = check_control(arguments.control)
+    doors = Doors.of(arguments)
     check_ready_fd(arguments.ready_fd)
     if arguments.pid is not None:
-        return serve_process(arguments.pid, options, guest, arguments.ready_fd, control)
-    return run_command(arguments.command, options, guest, arguments.ready_fd, control)
+        return serve_process(arguments.pid, options, guest, arguments.ready_fd, doors)
+    return run_command(arguments.command, options, guest, arguments.ready_fd, doors)
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -92,6 +97,7 @@ def make_parser() -> Parser:
     add("--pid", type=int, metavar="PID", help="connect the namespace of this process instead")
     add("--ifname", default="tap0", metavar="NAME", help="name of the interface inside (default: tap0)")
     add_control_option(parser)
+    add_api_option(parser)
     add("--ready-fd", type=int, metavar="N", help='write "1" to descriptor N when the network is up')
     return parser
 
@@ -100,7 +106,13 @@ def add_network_options(parser: Parser) -> None:
     """The options that say what the network is like."""
     add = parser.add_argument
     add("--net", metavar="ADDR/LEN", help="the network inside (default: 10.0.2.0/24)")
-    add("--mtu", type=int, default=1500, metavar="N", help="bytes in a packet (default: 1500)")
+    family = parser.add_mutually_exclusive_group()
+    for number, other in ((4, 6), (6, 4)):
+        family.add_argument(
+            f"-{number}", f"--ipv{number}-only", dest="without", action="store_const", const=f"ipv{other}",
+            help=f"no IPv{other} inside",
+        )  # fmt: skip
+    add("--mtu", type=int, metavar="N", help="bytes in a packet (default: 1500)")
     add("--hostname", metavar="NAME", help="host name told to DHCP clients inside")
     add(
         "--hostfwd",
@@ -113,27 +125,46 @@ def add_network_options(parser: Parser) -> None:
     add(
         "--host-loopback",
         choices=("on", "off"),
-        default="on",
         help="may the inside reach servers on this host's 127.0.0.1, at 10.0.2.2? (default: on)",
     )
     add("--restrict", action="store_true", help="nothing goes out; --hostfwd still lets connections in")
+    add(
+        "--user",
+        action="append",
+        default=[],
+        metavar="OPTION=VALUE,...",
+        help="any other option of the user network, as QEMU's -netdev user spells it, may be repeated: "
+        "for example dnssearch=lab.example,guestfwd=tcp:10.0.2.9:7-cmd:cat",
+    )
 
 
 def user_options(arguments: argparse.Namespace) -> UserOptions:
     """The user network that the arguments describe. Raises OptionError."""
     if arguments.net is not None:
         check_net(arguments.net)
-    values: dict[str, object] = {
-        "type": "user",
-        "id": "user0",
+    pairs = [("type", "user"), ("id", "user0")]
+    for text in arguments.user:
+        pairs += passed_through(text)
+    given = {
+        "net": arguments.net,
         "mtu": arguments.mtu,
-        "restrict": arguments.restrict,
-        "host-loopback": arguments.host_loopback == "on",
-        "hostfwd": arguments.hostfwd,
+        "hostname": arguments.hostname,
+        "host-loopback": arguments.host_loopback,
+        "restrict": "on" if arguments.restrict else None,
+        arguments.without: "off" if arguments.without else None,
     }
-    given = {"net": arguments.net, "hostname": arguments.hostname}
-    values |= {name: value for name, value in given.items() if value is not None}
-    return cast(UserOptions, netdev_from_dict(values))
+    pairs += [(name, str(value)) for name, value in given.items() if value is not None]
+    pairs += [("hostfwd", rule) for rule in arguments.hostfwd]
+    return cast(UserOptions, netdev_from_pairs(pairs))
+
+
+def passed_through(text: str) -> Pairs:
+    """The options in a --user. Raises OptionError for those that are not the user's to choose."""
+    pairs = parse_pairs(f"user,{text}")[1:]
+    for name, _ in pairs:
+        if name in ("type", "id"):
+            raise OptionError(f"--user {text}: Invalid parameter '{name}'")
+    return pairs
 
 
 def check_net(net: str) -> None:
@@ -146,20 +177,26 @@ def check_net(net: str) -> None:
 
 def guest_config(options: UserOptions, ifname: str) -> GuestConfig:
     """What the interface inside gets: what DHCP would give the network's first client."""
-    plan = options.ipv4
-    assert plan, "no option of this command switches IPv4 off"
-    address = IPv4Interface((plan.dhcpstart, plan.net.prefixlen))
-    six = options.ipv6
-    address6 = IPv6Interface((six.net.network_address + FIRST_GUEST6, six.net.prefixlen)) if six else None
+    four, six = options.ipv4, options.ipv6
+    first = four or six
+    assert first, "a network has one family at least"
     return GuestConfig(
-        address=address,
-        gateway=plan.host,
-        dns=plan.dns,
+        address=IPv4Interface((four.dhcpstart, four.net.prefixlen)) if four else None,
+        gateway=four.host if four else None,
+        dns=first.dns,
+        search=search_domains(options),
         mtu=options.mtu,
         ifname=ifname,
-        address6=address6,
+        address6=IPv6Interface((first_guest6(six), six.net.prefixlen)) if six else None,
         gateway6=six.host if six else None,
     )
+
+
+def first_guest6(plan: Plan6) -> IPv6Address:
+    """What DHCPv6 would give the network's first client."""
+    start = FIRST_GUEST6 if plan.net.num_addresses > FIRST_GUEST6 else 1
+    candidates = (plan.net[start + number] for number in range(3))
+    return next(address for address in candidates if address not in (plan.host, plan.dns))
 
 
 async def drained(network: Network) -> None:
@@ -174,7 +211,7 @@ async def drained(network: Network) -> None:
 
 
 def run_command(
-    command: list[str], options: UserOptions, guest: GuestConfig, ready_fd: int | None, control: str | None
+    command: list[str], options: UserOptions, guest: GuestConfig, ready_fd: int | None, doors: Doors
 ) -> int:
     """Run `command` in a namespace of its own; returns its exit status."""
     from wirebay.netns import spawn
@@ -189,7 +226,7 @@ def run_command(
             report_ready(ready_fd)
 
         async def serve(network: Network) -> int:
-            async with controlled(network, control):
+            async with doors.open(network):
                 status = await supervise(inside.pid, network, command[0], go=go)
             await drained(network)
             return status
@@ -200,7 +237,7 @@ def run_command(
 
 
 def serve_process(
-    pid: int, options: UserOptions, guest: GuestConfig, ready_fd: int | None, control: str | None
+    pid: int, options: UserOptions, guest: GuestConfig, ready_fd: int | None, doors: Doors
 ) -> int:
     """Connect the namespace of process `pid`, and serve it until the process ends or a signal says stop."""
     from wirebay.cli.loop import run_loop, until_stopped
@@ -213,7 +250,7 @@ def serve_process(
         check_alive(pid, pidfd)
 
         async def serve(network: Network) -> int:
-            async with controlled(network, control):
+            async with doors.open(network):
                 report_ready(ready_fd)
                 await until_stopped(network, pidfd)
             return 0

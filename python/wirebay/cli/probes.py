@@ -13,8 +13,10 @@ from pathlib import Path
 from wirebay import tun
 from wirebay.errors import HostError
 from wirebay.forked import Report, run_in_child
-from wirebay.netns import unshare_all
+from wirebay.reach import has_way
 from wirebay.services.resolver import Address, read_resolvers
+from wirebay.services.smb import find_smbd
+from wirebay.userns import become_root, unshare_all
 from wirebay.worker_host import MAX_DESCRIPTORS
 
 SO_PEEK_OFF = 42  # asm-generic/socket.h
@@ -30,8 +32,10 @@ def try_namespace() -> tuple[str | None, str | None, list[str] | None]:
 
 def _inside() -> tuple[Report, list[int]]:
     report: Report = {"namespaces": None, "tun": None, "offloads": None}
+    uid, gid = os.geteuid(), os.getegid()
     try:
         unshare_all()
+        become_root(uid, gid)
     except HostError as error:
         report["namespaces"] = str(error)
     try:
@@ -70,6 +74,19 @@ def qemu_version() -> str | None:
 def resolvers() -> list[Address]:
     """The host's name servers."""
     return read_resolvers()
+
+
+def ways() -> tuple[bool, bool]:
+    """Whether this host has a way out over IPv4, and over IPv6."""
+    return has_way(4), has_way(6)
+
+
+def smbd() -> str | None:
+    """The path of Samba's server."""
+    try:
+        return find_smbd()
+    except HostError:
+        return None
 
 
 def descriptor_limit() -> int | None:

@@ -23,6 +23,7 @@ from wirebay.options.types import StreamOptions, UnixAddr, VhostUserOptions
 if TYPE_CHECKING:
     from wirebay.network import Network
     from wirebay.ports.stream import StreamPort
+    from wirebay.private_directory import PrivateDirectory
 
 USAGE = "[-n] [--transport auto|stream|vhost-user] [--control PATH] [--] QEMU [ARGUMENT...]"
 
@@ -53,15 +54,21 @@ WITH_VALUE = ("--control", "--transport")
 MAX_SOCKET_PATH = 107  # bytes, sun_path without its final zero
 
 
-def run(argv: list[str]) -> int:
-    """The command. Returns QEMU's exit status; raises OptionError for wrong usage, HostError at run time."""
-    own, command = split_command(argv)
+def make_parser() -> Parser:
+    """The parser of the command's own arguments."""
     parser = Parser("qemu", usage=USAGE, description=DESCRIPTION, epilog=EXAMPLES)
     parser.add_argument("-n", "--dry-run", action="store_true", help="print QEMU's command line and stop")
     parser.add_argument(
         "--transport", choices=KINDS, default="auto", help="between QEMU and wirebay (%(default)s)"
     )
     add_control_option(parser)
+    return parser
+
+
+def run(argv: list[str]) -> int:
+    """The command. Returns QEMU's exit status; raises OptionError for wrong usage, HostError at run time."""
+    own, command = split_command(argv)
+    parser = make_parser()
     arguments = parser.parse_args(own)
     control = check_control(arguments.control)
     if not command:
@@ -136,7 +143,7 @@ async def serve_qemu(command: Sequence[str], transport: Transport, control: str 
 
     directory = private_directory()
     with directory:
-        rewritten = rewrite(command, directory.name, transport)
+        rewritten = rewrite(command, str(directory.path), transport)
         async with Network() as network:
             sockets = [await connect(network, served) for served in rewritten.networks]
             async with controlled(network, control):
@@ -148,15 +155,17 @@ async def serve_qemu(command: Sequence[str], transport: Transport, control: str 
                     clearing.cancel()
 
 
-def private_directory() -> tempfile.TemporaryDirectory[str]:
+def private_directory() -> PrivateDirectory:
     """A new directory for sockets that nobody else can enter; a context manager. Raises HostError."""
+    from wirebay.private_directory import PrivateDirectory
+
     base = socket_base()
     if len(os.fsencode(f"{base}/wirebay-XXXXXXXX/net00.sock")) > MAX_SOCKET_PATH:
         raise HostError(
             f"the path '{base}' is too long for unix sockets; set XDG_RUNTIME_DIR to a shorter one"
         )
     try:
-        return tempfile.TemporaryDirectory(prefix="wirebay-", dir=base)
+        return PrivateDirectory(base)
     except OSError as error:
         raise HostError(f"no directory for sockets can be made in '{base}': {error.strerror}") from error
 
@@ -175,11 +184,11 @@ async def connect(network: Network, served: Served) -> StreamPort:
     return cast("StreamPort", outside)
 
 
-async def clear(directory: tempfile.TemporaryDirectory[str], sockets: Sequence[StreamPort]) -> None:
+async def clear(directory: PrivateDirectory, sockets: Sequence[StreamPort]) -> None:
     """Remove the sockets as soon as QEMU is connected to all: then nothing is left if we are killed.
 
     QEMU never connects again.
     """
     for socket in sockets:
         await socket.connected
-    directory.cleanup()
+    directory.close()

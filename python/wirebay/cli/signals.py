@@ -7,6 +7,7 @@ where a signal came from, only one who waits for it is.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -15,14 +16,15 @@ from typing import Self
 
 from wirebay.cli.loop import heeded
 
-SI_KERNEL = 0x80  # asm-generic/siginfo.h: sent by the kernel, which is to say by a terminal
+SI_KERNEL = 0x80  # asm-generic/siginfo.h: sent by the kernel, which is to say by a terminal ...
 ENOUGH = signal.SIGRTMAX  # ends the thread that waits; nobody else sends it
 
 Handler = Callable[[int, bool], None]
 
 
 class Signals:
-    """Inside the context, STOP_SIGNALS go to `handler`: the number, and whether a terminal sent it.
+    """Inside the context, STOP_SIGNALS go to `handler`: the number, and whether a terminal sent it to a child
+    as well.
 
     Those that are ignored (nohup) stay so. After the context the others have no effect on the running loop:
     it is for programs that have nothing left to do but to clean up.
@@ -54,4 +56,10 @@ class Signals:
 
     def _wait(self) -> None:
         while (info := signal.sigwaitinfo([*self._numbers, ENOUGH])).si_signo != ENOUGH:
-            self._loop.call_soon_threadsafe(self._handler, info.si_signo, info.si_code == SI_KERNEL)
+            for_all = info.si_code == SI_KERNEL and not is_for_us_alone(info.si_signo)
+            self._loop.call_soon_threadsafe(self._handler, info.si_signo, for_all)
+
+
+def is_for_us_alone(number: int) -> bool:
+    """... that closes: it tells the leader of the session, and nobody else."""
+    return number == signal.SIGHUP and os.getsid(0) == os.getpid()

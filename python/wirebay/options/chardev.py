@@ -33,8 +33,13 @@ def parse_chardev(text: str) -> ChardevOptions:
     OptionError.
     """
     # The implied key is `backend` here.
-    pairs = [("backend" if name == "type" else name, value) for name, value in parse_pairs(text)]
-    reader = OldReader(pairs)
+    return read_chardev(
+        OldReader([("backend" if name == "type" else name, value) for name, value in parse_pairs(text)])
+    )
+
+
+def read_chardev(reader: Reader) -> ChardevOptions:
+    """Read options from a reader of the caller's. Raises OptionError."""
     if reader.string("id") is None:
         raise OptionError("chardev: no id specified")
     ident, backend = reader.identifier(), reader.string("backend")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal, get_args
 
 from wirebay.errors import OptionError
@@ -81,6 +82,16 @@ def parse_object(text: str) -> FilterOptions:
     return _read(OldReader(pairs))
 
 
+def read_object(reader: Reader) -> FilterOptions:
+    """Read options from a reader of the caller's. Raises OptionError."""
+    return _read(reader)
+
+
+def object_readers() -> Mapping[str, Callable[[Reader, FilterOptions], FilterOptions]]:
+    """The function that reads the options of each type, behind those that all have, by the type's name."""
+    return MappingProxyType(_READERS)
+
+
 def object_from_dict(values: Mapping[str, object]) -> FilterOptions:
     """Read options as JSON has them. Raises OptionError."""
     return _read(ObjectReader(values))
@@ -141,7 +152,7 @@ def _fields(common: FilterOptions) -> dict[str, object]:
     return {name: getattr(common, name) for name in FilterOptions.__slots__}
 
 
-def _dump(reader: Reader, common: FilterOptions) -> FilterOptions:
+def _dump(reader: Reader, common: FilterOptions) -> DumpOptions:
     file, form = reader.required("file"), reader.string("format") or "pcap"
     maxlen, size, files = _number(reader, "maxlen"), reader.string("max-size"), _number(reader, "files")
     if maxlen is not None and not 0 < maxlen <= MAX_MAXLEN:
@@ -178,7 +189,7 @@ def _max_size(text: str) -> int:
     return size
 
 
-def _mirror(reader: Reader, common: FilterOptions) -> FilterOptions:
+def _mirror(reader: Reader, common: FilterOptions) -> MirrorOptions:
     outdev, vnet = reader.required("outdev"), reader.boolean("vnet_hdr_support")
     return MirrorOptions(
         **_fields(common),  # type: ignore[arg-type]
@@ -187,7 +198,7 @@ def _mirror(reader: Reader, common: FilterOptions) -> FilterOptions:
     )
 
 
-def _redirector(reader: Reader, common: FilterOptions) -> FilterOptions:
+def _redirector(reader: Reader, common: FilterOptions) -> RedirectorOptions:
     indev, outdev = reader.string("indev") or None, reader.string("outdev") or None
     vnet = reader.boolean("vnet_hdr_support")
     if indev is None and outdev is None:
@@ -202,7 +213,7 @@ def _redirector(reader: Reader, common: FilterOptions) -> FilterOptions:
     )
 
 
-def _buffer(reader: Reader, common: FilterOptions) -> FilterOptions:
+def _buffer(reader: Reader, common: FilterOptions) -> BufferOptions:
     interval = _number(reader, "interval")
     if interval is None:
         raise reader.missing("interval")
@@ -214,7 +225,7 @@ def _buffer(reader: Reader, common: FilterOptions) -> FilterOptions:
     )
 
 
-_READERS = {
+_READERS: dict[str, Callable[[Reader, FilterOptions], FilterOptions]] = {
     "filter-buffer": _buffer,
     "filter-dump": _dump,
     "filter-mirror": _mirror,

@@ -82,6 +82,13 @@ def read_user(ident: str, reader: Reader) -> UserOptions:
     )
 
 
+def search_domains(options: UserOptions) -> tuple[str, ...]:
+    """The search list of an IPv6 network: `dnssearch`, or the domain, which IPv6 has no other option for."""
+    if options.dnssearch or not options.domainname or not is_domain_name(options.domainname):
+        return options.dnssearch
+    return (options.domainname,)
+
+
 def _read(reader: Reader) -> _Given:
     return _Given(
         words6=read_words6(reader),  # `ipv6-net` is taken apart before anything else is looked at

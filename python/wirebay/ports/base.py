@@ -22,8 +22,8 @@ class Port:
     """Anything that gives and takes frames; made by `Network.add()`.
 
     `id` is its name, `kind` its netdev type, `hub` the segment it sits on (None: unplugged), `link`
-    whether its link is up. `failed` resolves to one sentence if the port ends by itself, as a TAP does when
-    it is deleted.
+    whether its link is up, `place` how it sits on its segment. `failed` resolves to one sentence if the port
+    ends by itself, as a TAP does when it is deleted.
     """
 
     kind: ClassVar[str]
@@ -32,6 +32,7 @@ class Port:
         self.network = network
         self.id = options.id
         self.hub: Hub | None = None
+        self.place: Mapping[str, Any] = {}
         self.link = True
         self.failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._teardown = Teardown()
@@ -82,6 +83,10 @@ class Port:
         """Undo the host's side of the set-up only; for when the worker's side goes by itself."""
         return await self._teardown.run()
 
+    def at_end(self, step: Callable[[], object]) -> None:
+        """Have `step` called when the port is released."""
+        self._teardown.add(step)
+
     async def fail(self, reason: str) -> None:
         """The worker gave the port up, for `reason` (a sentence)."""
         self._in_worker = False
@@ -97,6 +102,9 @@ class Port:
 
     def on_event(self, event: dict[str, Any]) -> None:
         """An event of the worker about this port, other than its failure."""
+
+    async def moved(self) -> None:
+        """The port was plugged in or unplugged; for those who have others follow."""
 
     def service_drops(self) -> Mapping[str, int]:
         """What the port's services in Python dropped, by reason; the worker counts its own."""

@@ -65,7 +65,9 @@ class HubportPort(PlacePort):
 
     def describe(self) -> str:
         """One line for people: which port, which hub."""
-        return f"{self.id}: {self.options.netdev or 'nothing'} on hub {self.options.hubid}"
+        hub = self.peer.hub if self.peer else None
+        name = hub.name.removeprefix("hub") if hub else self.options.hubid  # it may have been moved
+        return f"{self.id}: {self.options.netdev or 'nothing'} on hub {name}"
 
     async def open(self) -> None:
         """Plug the peer in. Raises OptionError when there is no such port, or when it is on a hub already."""

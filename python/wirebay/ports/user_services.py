@@ -20,7 +20,7 @@ from wirebay.services.dns_names import Guests, LocalNames
 from wirebay.services.tcp import CallWorker, TcpServices
 from wirebay.teardown import Teardown
 
-__all__ = ["UserServices"]
+__all__ = ["UserServices", "plans"]
 
 # Runs a function with its arguments until the port closes; the first argument is what the log calls it.
 Run = Callable[..., None]

@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-from wirebay.options.addresses import is_domain_name
 from wirebay.options.types import Address, DhcpHost, Plan4, Plan6, UserOptions
+from wirebay.options.user import search_domains
 from wirebay.services.channel import Datagram, Handler, ServiceChannel
 from wirebay.services.dhcp import SERVER_PORT, DhcpConfig, DhcpServer, dhcp_handler
 from wirebay.services.dhcp6 import SERVER_PORT6, Dhcp6Config, Dhcp6Server, dhcp6_handler
 from wirebay.services.lease_file import AnyBinding, LeaseFile, Remembered
 
-__all__ = ["AddressService", "Lease", "search_domains"]
+__all__ = ["AddressService", "Lease"]
 
 SAVE_DELAY = 1.0  # seconds in which changes are gathered
 EXHAUSTED = "pool_exhausted"
@@ -201,13 +201,6 @@ class AddressService:
 
 def _tell_nobody(lease: Lease) -> None:
     del lease
-
-
-def search_domains(options: UserOptions) -> tuple[str, ...]:
-    """The search list of an IPv6 network: `dnssearch`, or the domain, which IPv6 has no other option for."""
-    if options.dnssearch or not options.domainname or not is_domain_name(options.domainname):
-        return options.dnssearch
-    return (options.domainname,)
 
 
 def dhcp_config(options: UserOptions, plan: Plan4) -> DhcpConfig:

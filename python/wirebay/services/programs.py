@@ -14,14 +14,15 @@ import os
 import select
 import signal
 import socket
-import subprocess
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 
 from wirebay.errors import HostError
 from wirebay.waiting import readable
 
 __all__ = ["Programs", "loopback_pair"]
 
+STDERR = 2
 GRACE = 1.0  # seconds between the end of the connection, SIGTERM and SIGKILL
 
 MakePair = Callable[[], tuple[socket.socket, socket.socket]]
@@ -48,16 +49,13 @@ class Programs:
         if len(self._running) >= self._most:
             raise HostError(f"{self._most} copies of '{command[0]}' run already")
         far, near = pair()
-        stdio = near.fileno()
         try:
-            process = subprocess.Popen(
-                command, stdin=stdio, stdout=stdio, env=environment, start_new_session=True
-            )
+            pid = spawn(command, near.fileno(), os.environ if environment is None else environment)
         except OSError as error:
             far.close()
             near.close()
             raise HostError(f"Failed to execute '{command[0]}': {error.strerror}") from error
-        task = asyncio.get_running_loop().create_task(attend(process, near, self._closing))
+        task = asyncio.get_running_loop().create_task(attend(pid, near, self._closing))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return far
@@ -70,14 +68,44 @@ class Programs:
             await asyncio.wait(self._running)
 
 
-async def attend(process: subprocess.Popen[bytes], near: socket.socket, closing: asyncio.Event) -> None:
+def spawn(command: Sequence[str], stdio: int, environment: Mapping[str, str]) -> int:
+    """Start a program in a session of its own; returns its process id. Raises OSError.
+
+    It has the descriptor `stdio` as its input and output, no other but our standard error, and, unlike with
+    `subprocess`, no signal blocked: a command that waits for its child has them all blocked (cli/signals.py).
+    """
+    actions: list[tuple[int, int] | tuple[int, int, int]]
+    actions = [(os.POSIX_SPAWN_DUP2, stdio, 0), (os.POSIX_SPAWN_DUP2, stdio, 1)]
+    actions += [(os.POSIX_SPAWN_CLOSE, fd) for fd in inheritable() if fd > STDERR]
+    return os.posix_spawnp(
+        command[0],
+        list(command),
+        environment,
+        file_actions=actions,
+        setsid=True,
+        setsigmask=(),
+        setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),  # which Python ignores
+    )
+
+
+def inheritable() -> list[int]:
+    """The descriptors that a program would inherit."""
+    found = []
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # the one for this listing is gone by now
+            if os.get_inheritable(int(entry.name)):
+                found.append(int(entry.name))
+    return found
+
+
+async def attend(pid: int, near: socket.socket, closing: asyncio.Event) -> None:
     """Stay with a program until it has ended, its connection is gone, or all is to end."""
-    pidfd = os.pidfd_open(process.pid)
+    pidfd = os.pidfd_open(pid)
     with near:
         await first(readable(pidfd), hung_up(near), wait_for(closing))
     if not closing.is_set():
         await within(GRACE, pidfd)
-    await end(process, pidfd)
+    await end(pid, pidfd)
 
 
 async def wait_for(event: asyncio.Event) -> None:
@@ -85,16 +113,22 @@ async def wait_for(event: asyncio.Event) -> None:
     await event.wait()
 
 
-async def end(process: subprocess.Popen[bytes], pidfd: int) -> None:
+async def end(pid: int, pidfd: int) -> None:
     """End a program that still runs, and reap it; closes `pidfd`."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         if has_ended(pidfd):
             break
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
+            os.killpg(pid, number)
         await within(GRACE, pidfd)
+    reap(pidfd)
     os.close(pidfd)
-    process.poll()  # after SIGKILL nothing is worth waiting for
+
+
+def reap(pidfd: int) -> None:
+    """Reap a child that has ended. After SIGKILL nothing is worth waiting for."""
+    with contextlib.suppress(ChildProcessError):  # whoever started us had SIGCHLD ignored
+        os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
 
 
 def has_ended(pidfd: int) -> bool:

@@ -22,6 +22,7 @@ RESOLV_CONF = "/etc/resolv.conf"
 MAX_SERVERS = 3  # MAXNS of resolv.conf(5)
 MAX_SIZE = 65536
 INTERVAL = 1.0  # seconds; libslirp looks as often
+EMPTY_LOOKS = 5
 
 
 def parse_resolvers(text: str) -> list[Address]:
@@ -54,20 +55,21 @@ async def follow_resolvers(
 ) -> None:
     """Call back with the resolvers at once, and again each time they changed; runs until it is cancelled.
 
-    An empty list is told only if it is the first: a file that is being rewritten looks empty for a moment,
-    and old resolvers are no worse than none. `pause` waits between looks; tests give their own.
+    A file that is being rewritten looks empty for a moment, so that there are none is told, unless it is so
+    from the start, when it has lasted for `EMPTY_LOOKS`. `pause` waits between looks; tests give their own.
     """
     seen = _signature(path)
-    servers = read_resolvers(path)
-    await callback(servers)
+    told = found = read_resolvers(path)
+    await callback(told)
+    empty = 0
     while True:
         await pause(INTERVAL)
-        if (now := _signature(path)) == seen:
-            continue
-        seen = now
-        if (changed := read_resolvers(path)) and changed != servers:
-            servers = changed
-            await callback(servers)
+        if (now := _signature(path)) != seen:
+            seen, found = now, read_resolvers(path)
+        empty = 0 if found else empty + 1
+        if found != told and (found or empty >= EMPTY_LOOKS):
+            told = found
+            await callback(told)
 
 
 def _address(text: str) -> Address | None:

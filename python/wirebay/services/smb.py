@@ -16,10 +16,10 @@ import pwd
 import shutil
 import signal
 import socket
-import tempfile
 from pathlib import Path
 
 from wirebay.errors import HostError
+from wirebay.private_directory import PrivateDirectory
 from wirebay.services.programs import GRACE, Programs, loopback_pair, within
 from wirebay.services.tcp import Client
 
@@ -65,7 +65,8 @@ class SmbServer:
         check_directory(directory)
         self._smbd = find_smbd()
         user = user_name()
-        self._private = Path(tempfile.mkdtemp(prefix="wirebay-smb-"))  # mode 0700
+        self._directory = PrivateDirectory()
+        self._private = self._directory.path
         self._programs = Programs(MAX_CONNECTIONS)
         shared = str(Path(directory).resolve())
         self._configuration = self._private / "smb.conf"
@@ -87,7 +88,7 @@ class SmbServer:
         await self._programs.close()
         for file in list(self._private.glob("*.pid")):
             await self._end_helper(file)
-        shutil.rmtree(self._private, ignore_errors=True)
+        self._directory.close()
 
     async def _end_helper(self, file: Path) -> None:
         """End the process group of a helper."""

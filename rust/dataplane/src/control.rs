@@ -18,7 +18,9 @@ use std::os::fd::OwnedFd;
 use wirebay_engine::Lan;
 use wirebay_engine::user::Ping;
 
+mod dgram;
 mod filters;
+mod flows;
 mod segments;
 
 /// Commands taken for one wake-up.
@@ -164,13 +166,23 @@ fn one_fd(mut fds: Vec<OwnedFd>) -> Result<OwnedFd, Refusal> {
     }
 }
 
+fn one_or_two_fds(fds: Vec<OwnedFd>) -> Result<(OwnedFd, Option<OwnedFd>), Refusal> {
+    let mut fds = fds.into_iter();
+    match (fds.next(), fds.next(), fds.next()) {
+        (Some(first), second, None) => Ok((first, second)),
+        _ => Err(Refusal::option("one or two descriptors must come with this command")),
+    }
+}
+
 /// Commands.
 impl Plane {
     fn execute(&mut self, command: Command, fds: Vec<OwnedFd>) -> Outcome {
         match command {
             Command::TapAdd { port, offloads, .. } => self.tap_add(port, &offloads, one_fd(fds)?),
-            Command::StreamAdd { port } => self.new_port(port, Kind::Stream(StreamPort::default())),
-            Command::StreamAttach { port } => self.stream_attach(&port, one_fd(fds)?),
+            Command::StreamAdd(add) => self.new_port(add.port, Kind::Stream(StreamPort::new(add.framing))),
+            Command::StreamAttach { port } => self.stream_attach(&port, fds),
+            Command::DgramAdd { port, framing } => self.dgram_add(port, &framing),
+            Command::DgramAttach { port, to } => self.dgram_attach(&port, to, fds),
             Command::VhostAdd { port, offloads } => {
                 self.new_port(port, Kind::VhostUser(Box::new(VhostPort::new(offloads))))
             }
@@ -200,6 +212,10 @@ impl Plane {
                 self.user(&port)?.attach(now, connection, one_fd(fds)?)
             }
             Command::ServiceRefuse { port, connection } => Ok(self.user(&port)?.refuse(connection)),
+            Command::Flows { port, first, limit } => {
+                let now = self.now;
+                Ok(flows::page(self.user(&port)?, now, first, limit))
+            }
             Command::GuestPing { port, addr, ident, seq, size } => {
                 self.user(&port)?.ping(Ping { addr, ident, seq, size })
             }
@@ -275,7 +291,8 @@ impl Plane {
         Ok(json!({}))
     }
 
-    fn stream_attach(&mut self, name: &str, fd: OwnedFd) -> Outcome {
+    fn stream_attach(&mut self, name: &str, fds: Vec<OwnedFd>) -> Outcome {
+        let (fd, out) = one_or_two_fds(fds)?;
         let number = self.number(name)?;
         let registrar = self.registrar().try_clone()?;
         let Kind::Stream(stream) = &mut self.named(name)?.kind else {
@@ -286,7 +303,11 @@ impl Plane {
         }
         rustix::io::ioctl_fionbio(&fd, true).map_err(io::Error::from)?;
         registrar.add(&fd, Source::Port(number), poll::READ)?;
-        stream.attach(fd);
+        if let Some(out) = &out {
+            rustix::io::ioctl_fionbio(out, true).map_err(io::Error::from)?;
+            registrar.add(out, Source::Port(number), poll::NOTHING)?;
+        }
+        stream.attach(fd, out);
         Ok(json!({}))
     }
 

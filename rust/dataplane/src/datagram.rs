@@ -5,6 +5,7 @@
 //! one that does not fit, and leave in one call (`UDP_SEGMENT`), which costs the host's kernel little more than one.
 
 use crate::sys::{self, errors};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, sockopt};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -35,6 +36,7 @@ impl DatagramSocket {
     /// Take over a UDP socket that Python has made.
     pub fn adopt(fd: OwnedFd) -> io::Result<Self> {
         let is_v6 = sockopt::socket_domain(&fd)? == AddressFamily::INET6;
+        errors::want_errors(fd.as_fd(), is_v6, true)?;
         Ok(DatagramSocket::new(fd, is_v6, true))
     }
 
@@ -59,6 +61,8 @@ impl DatagramSocket {
 /// Send one datagram, or with `segment` a train.
 fn send(fd: &OwnedFd, to: &Peer, data: &[u8], segment: Option<u16>) -> io::Result<()> {
     match send_once(fd, to, data, segment) {
+        // This host has no address of the family.
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => Err(Errno::NETUNREACH.into()),
         // It may be about something that was sent before, and is told once.
         Err(error) if error.kind() != io::ErrorKind::WouldBlock => send_once(fd, to, data, segment),
         sent => sent,

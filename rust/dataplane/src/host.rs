@@ -4,6 +4,7 @@ use crate::datagram::{DatagramSocket, Trains};
 use crate::poll::{self, Registrar, Source};
 use crate::sys::errors::{self, QueuedError};
 use crate::sys::{self, DatagramBatch};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, ipproto, sockopt};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -88,6 +89,17 @@ fn family(addr: &SocketAddr) -> AddressFamily {
     if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 }
 }
 
+/// A host without the family has no way there.
+fn without_family(error: Errno) -> Errno {
+    if error == Errno::AFNOSUPPORT { Errno::NETUNREACH } else { error }
+}
+
+/// Does the host lack an address to talk to `to` from, as one does where IPv6 is switched off? Sends nothing.
+fn has_no_address_for(to: &SocketAddr) -> bool {
+    let probe = rustix::net::socket_with(family(to), SocketType::DGRAM, FLAGS, None);
+    probe.is_ok_and(|fd| rustix::net::connect(&fd, to) == Err(Errno::ADDRNOTAVAIL))
+}
+
 /// Errors handed over in one call.
 const ERRORS: usize = 32;
 /// What is kept of the datagram that an error is about: more than any router quotes.
@@ -110,14 +122,17 @@ impl Host for RealHost {
     type Datagram = DatagramSocket;
 
     fn tcp_connect(&mut self, token: Token, to: SocketAddr, hops: Option<u8>) -> io::Result<TcpSocket> {
-        let fd = rustix::net::socket_with(family(&to), SocketType::STREAM, FLAGS, None)?;
+        let fd =
+            rustix::net::socket_with(family(&to), SocketType::STREAM, FLAGS, None).map_err(without_family)?;
         tune(&fd)?;
         if let Some(hops) = hops {
             errors::set_hops(fd.as_fd(), to.is_ipv6(), hops)?;
             errors::want_errors(fd.as_fd(), to.is_ipv6(), true)?;
         }
         match rustix::net::connect(&fd, &to) {
-            Ok(()) | Err(rustix::io::Errno::INPROGRESS) => {}
+            Ok(()) | Err(Errno::INPROGRESS) => {}
+            // Of the two meanings that this has, no port is left and no address is there, the second one.
+            Err(Errno::ADDRNOTAVAIL) if has_no_address_for(&to) => return Err(Errno::NETUNREACH.into()),
             Err(error) => return Err(error.into()),
         }
         self.registrar.add(&fd, Source::Flow(self.port, token), poll::EDGE)?;
@@ -144,7 +159,7 @@ impl Host for RealHost {
                 }
                 Ok(true)
             }
-            Err(rustix::io::Errno::NOTCONN) => Ok(false),
+            Err(Errno::NOTCONN) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
@@ -217,7 +232,8 @@ impl Host for RealHost {
             DatagramKind::Ping4 => (AddressFamily::INET, Some(ipproto::ICMP)),
             DatagramKind::Ping6 => (AddressFamily::INET6, Some(ipproto::ICMPV6)),
         };
-        let fd = rustix::net::socket_with(family, SocketType::DGRAM, FLAGS, protocol)?;
+        let fd =
+            rustix::net::socket_with(family, SocketType::DGRAM, FLAGS, protocol).map_err(without_family)?;
         let is_v6 = family == AddressFamily::INET6;
         errors::want_errors(fd.as_fd(), is_v6, true)?;
         self.registrar.add(&fd, Source::Flow(self.port, token), poll::EDGE)?;

@@ -8,6 +8,7 @@ mod control;
 mod datagram;
 mod filters;
 mod host;
+mod inbox;
 pub mod isolation;
 mod plane;
 mod poll;
@@ -15,6 +16,7 @@ mod ports;
 pub mod protocol;
 mod service_channel;
 pub mod sys;
+pub mod vfio;
 mod vhost;
 mod worker;
 

@@ -9,10 +9,10 @@
 //! dropped.
 
 use crate::filters::Filter;
-use crate::poll::{self, Registrar, Source};
+use crate::poll::Registrar;
 use crate::ports::user::UserPort;
-use crate::ports::vhost_user::{self, VhostPort};
 use crate::ports::{Kind, Port, tap};
+use crate::sys::DatagramBatch;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::io;
@@ -23,8 +23,11 @@ use wirebay_wire::ethernet;
 use wirebay_wire::pcap::Direction;
 use wirebay_wire::{DropReason, Frame, Mac};
 
+mod dgram;
 mod filters;
 mod segments;
+mod stream;
+mod vhost;
 
 /// Frames read from one TAP for one wake-up.
 const TAP_READS: usize = 64;
@@ -83,6 +86,7 @@ pub struct Plane {
     /// Rings that had more than one round takes.
     to_poll: Vec<(usize, usize)>,
     stream_buffer: Vec<u8>,
+    dgram_batch: Option<DatagramBatch>,
 }
 
 impl Plane {
@@ -102,6 +106,7 @@ impl Plane {
             tap_buffer: vec![0; tap::BUFFER],
             to_poll: Vec::new(),
             stream_buffer: Vec::new(),
+            dgram_batch: None,
         }
     }
 
@@ -189,6 +194,7 @@ impl Plane {
     fn port_room(&self, number: usize) -> usize {
         match self.ports[number].as_ref().map(|port| &port.kind) {
             Some(Kind::Stream(stream)) => stream.room(),
+            Some(Kind::Dgram(dgram)) => dgram.room(),
             Some(Kind::VhostUser(vhost)) => vhost.room(),
             _ => usize::MAX,
         }
@@ -219,6 +225,9 @@ impl Plane {
             Kind::Stream(stream) => segment::adapt(frame, &capabilities, &mut self.scratch, &mut |frame| {
                 stream.push(&frame).unwrap_or_else(|reason| drops.count(reason));
             }),
+            Kind::Dgram(dgram) => segment::adapt(frame, &capabilities, &mut self.scratch, &mut |frame| {
+                dgram.push(self.now, &frame).unwrap_or_else(|reason| drops.count(reason));
+            }),
             Kind::VhostUser(vhost) => segment::adapt(frame, &capabilities, &mut self.scratch, &mut |frame| {
                 vhost.push(&frame).unwrap_or_else(|reason| drops.count(reason));
             }),
@@ -241,6 +250,7 @@ impl Plane {
         match self.port(number).map(|port| &port.kind) {
             Some(Kind::Tap(_)) => self.tap_ready(number),
             Some(Kind::Stream(_)) => self.stream_ready(number),
+            Some(Kind::Dgram(_)) => self.dgram_ready(number),
             Some(Kind::VhostUser(_)) => self.vhost_ready(number),
             _ => {}
         }
@@ -272,80 +282,6 @@ impl Plane {
         }
     }
 
-    fn stream_ready(&mut self, number: usize) {
-        let Some(Port { kind: Kind::Stream(stream), .. }) = self.ports[number].as_mut() else { return };
-        // The frames are delivered while the port they came from is out of its place, for they never go back to it.
-        let mut taken = std::mem::take(stream);
-        let mut buf = std::mem::take(&mut self.stream_buffer);
-        let ended = taken.read(&mut buf, &mut |bytes| match Frame::plain(bytes).checked() {
-            Ok(frame) => self.deliver(number, &frame),
-            Err(reason) => self.ports[number].iter_mut().for_each(|port| port.drops.count(reason)),
-        });
-        self.stream_buffer = buf;
-        if let Some(Port { kind: Kind::Stream(stream), .. }) = self.ports[number].as_mut() {
-            *stream = taken;
-        }
-        if let Err(reason) = ended {
-            self.close_stream(number, reason);
-        }
-    }
-
-    /// The VMM has sent something.
-    fn vhost_ready(&mut self, number: usize) {
-        let registrar = &self.registrar;
-        let Some(Port { kind: Kind::VhostUser(vhost), name, hub, .. }) = self.ports[number].as_mut() else {
-            return;
-        };
-        let served =
-            vhost.serve(&mut |ring, kick| registrar.watch(kick, Source::Kick(number, ring), poll::READ));
-        if let Err(reason) = served {
-            vhost.detach();
-            self.incidents.push(Incident::StreamClosed(name.clone(), reason));
-            let hub = *hub;
-            return self.unstall(hub);
-        }
-        // What was put into rings before they were watched.
-        let rings = vhost.transmit_rings();
-        self.to_poll.extend(rings.map(|ring| (number, ring)));
-    }
-
-    /// A guest has put something into a ring.
-    pub fn kicked(&mut self, number: usize, ring: usize) {
-        if vhost_user::is_transmit(ring) {
-            return self.take_from_ring(number, ring);
-        }
-        if let Some(Port { kind: Kind::VhostUser(vhost), .. }) = self.ports[number].as_mut() {
-            vhost.refilled(ring);
-        }
-    }
-
-    fn take_from_ring(&mut self, number: usize, ring: usize) {
-        let Some(Port { kind: Kind::VhostUser(vhost), .. }) = self.ports[number].as_mut() else { return };
-        // The frames are delivered while the port they came from is out of its place, for they never go back to it.
-        let mut taken = std::mem::replace(vhost, Box::new(VhostPort::absent()));
-        let mut buf = std::mem::take(&mut self.tap_buffer);
-        let more = taken.take(ring, &mut buf, &mut |frame| match frame {
-            Ok(frame) => self.deliver(number, &frame),
-            Err(reason) => self.ports[number].iter_mut().for_each(|port| port.drops.count(reason)),
-        });
-        self.tap_buffer = buf;
-        if let Some(Port { kind: Kind::VhostUser(vhost), .. }) = self.ports[number].as_mut() {
-            *vhost = taken;
-        }
-        if more {
-            self.to_poll.push((number, ring));
-        }
-    }
-
-    fn close_stream(&mut self, number: usize, reason: String) {
-        if let Some(Port { kind: Kind::Stream(stream), name, hub, .. }) = self.ports[number].as_mut() {
-            stream.detach();
-            self.incidents.push(Incident::StreamClosed(name.clone(), reason));
-            let hub = *hub;
-            self.unstall(hub);
-        }
-    }
-
     /// A host socket of a flow is ready.
     pub fn flow_ready(&mut self, number: usize, token: Token, ready: Readiness) {
         let now = self.now;
@@ -355,10 +291,10 @@ impl Plane {
     }
 
     /// A forward's socket is ready.
-    pub fn forward_ready(&mut self, number: usize, slot: usize) {
+    pub fn forward_ready(&mut self, number: usize, slot: usize, ready: Readiness) {
         let now = self.now;
         if let Some(Port { kind: Kind::User(Some(user)), .. }) = self.port(number) {
-            user.forward_ready(now, slot);
+            user.forward_ready(now, slot, ready);
         }
     }
 
@@ -383,6 +319,7 @@ impl Plane {
         }
         for number in 0..self.ports.len() {
             self.flush_stream(number);
+            self.flush_dgram(number);
             self.flush_vhost(number);
         }
         self.flush_filters();
@@ -394,7 +331,8 @@ impl Plane {
             Kind::User(Some(user)) => Some(user),
             _ => None,
         });
-        users.fold((!self.to_poll.is_empty(), self.next_release()), |(busy, first), user| {
+        let first = [self.next_retry(), self.next_release()].into_iter().flatten().min();
+        users.fold((!self.to_poll.is_empty(), first), |(busy, first), user| {
             let deadline = user.net.next_deadline();
             (busy || user.busy, [first, deadline].into_iter().flatten().min())
         })
@@ -441,37 +379,6 @@ impl Plane {
         }
         while let Some(pong) = user.net.pop_pong() {
             self.incidents.push(Incident::Pong(name.clone(), pong));
-        }
-    }
-
-    fn flush_vhost(&mut self, number: usize) {
-        let Some(Port { kind: Kind::VhostUser(vhost), hub, .. }) = self.ports[number].as_mut() else {
-            return;
-        };
-        let hub = *hub;
-        if vhost.flush() {
-            self.unstall(hub);
-        }
-    }
-
-    fn flush_stream(&mut self, number: usize) {
-        let Some(Port { kind: Kind::Stream(stream), hub, .. }) = self.ports[number].as_mut() else { return };
-        let hub = *hub;
-        match stream.flush() {
-            Ok(true) => self.unstall(hub),
-            Ok(false) => {}
-            Err(reason) => return self.close_stream(number, reason),
-        }
-        self.watch_stream(number);
-    }
-
-    fn watch_stream(&mut self, number: usize) {
-        let Some(Port { kind: Kind::Stream(stream), .. }) = self.ports[number].as_mut() else { return };
-        let Some(write) = stream.watch() else { return };
-        let flags = if write { poll::READ_WRITE } else { poll::READ };
-        let changed = stream.fd().map(|fd| self.registrar.modify(fd, Source::Port(number), flags));
-        if let Some(Err(error)) = changed {
-            self.close_stream(number, format!("the peer's socket cannot be watched: {error}"));
         }
     }
 

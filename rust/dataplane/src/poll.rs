@@ -69,8 +69,12 @@ impl Source {
     }
 }
 
+/// Only errors and ends, which cannot be left out.
+pub const NOTHING: EventFlags = EventFlags::empty();
 /// Level triggered, readable only.
 pub const READ: EventFlags = EventFlags::IN;
+/// Level triggered, writable only.
+pub const WRITE: EventFlags = EventFlags::OUT;
 /// Level triggered, both directions.
 pub const READ_WRITE: EventFlags = EventFlags::IN.union(EventFlags::OUT);
 /// Edge triggered, everything: flows are never modified in the set.

@@ -1,6 +1,9 @@
 //! The command protocol, version 2: `docs/protocol.md`, as types.
 
 use crate::filters::Queue;
+use crate::ports::dgram::Destination;
+use crate::ports::framing::FramingOptions;
+use crate::ports::stream::Prefix;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::io;
@@ -19,8 +22,10 @@ pub const MAX_REPLY: usize = 128 << 10;
 #[allow(missing_docs)] // the members are those of the table in docs/protocol.md
 pub enum Command {
     TapAdd { port: String, offloads: Vec<String>, mtu: u32 },
-    StreamAdd { port: String },
+    StreamAdd(StreamAdd),
     StreamAttach { port: String },
+    DgramAdd { port: String, framing: FramingOptions },
+    DgramAttach { port: String, to: Destination },
     VhostAdd { port: String, offloads: bool },
     VhostAttach { port: String },
     UserAdd(UserAdd),
@@ -33,6 +38,7 @@ pub enum Command {
     ServiceAttach { port: String, connection: u64 },
     ServiceRefuse { port: String, connection: u64 },
     GuestPing { port: String, addr: IpAddr, ident: u16, seq: u16, size: u16 },
+    Flows { port: String, first: u32, limit: usize },
     PortRemove { port: String },
     HubAdd { hub: String },
     SwitchAdd { hub: String },
@@ -49,6 +55,16 @@ pub enum Command {
     FilterStats { filters: Vec<String> },
     Stats { ports: Option<Vec<String>> },
     Stop {},
+}
+
+/// A new stream port.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)] // as above
+pub struct StreamAdd {
+    pub port: String,
+    #[serde(default)]
+    pub framing: Prefix,
 }
 
 /// A new user network.

@@ -77,7 +77,7 @@ impl Worker {
             Source::Control => return self.control.ready(&mut self.plane),
             Source::Port(port) => self.plane.port_ready(port),
             Source::Service(port) => self.plane.service_ready(port),
-            Source::Forward(port, slot) => self.plane.forward_ready(port, slot),
+            Source::Forward(port, slot) => self.plane.forward_ready(port, slot, ready),
             Source::Kick(port, ring) => self.plane.kicked(port, ring),
             Source::Flow(port, token) => self.plane.flow_ready(port, token, ready),
             Source::Filter(slot, end) => self.plane.filter_ready(slot, end),

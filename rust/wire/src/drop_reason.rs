@@ -105,6 +105,10 @@ drop_reasons! {
     TcpGaveWay => "tcp_gave_way", "Too many TCP connections are being opened at once; the oldest of them gave way.";
     TcpBacklogFull => "tcp_backlog_full", "The host's sockets do not take what guests send; too much of it waits already.";
     HostSendFailed => "host_send_failed", "The host's socket did not take the data.";
+    TunnelMalformed => "tunnel_malformed", "The message is cut off or is no data message of the port's tunnel.";
+    TunnelForeign => "tunnel_foreign", "The message belongs to another session or network than the port's.";
+    PeerUnknown => "peer_unknown", "The message is from none of the port's peers, or none is known yet.";
+    OwnFrame => "own_frame", "The frame is our own, sent back by the multicast group.";
     VlanNotAllowed => "vlan_not_allowed", "The frame's VLAN, or its having none, is not one of the port's.";
     PortIsolated => "port_isolated", "The port and that of the destination are isolated from each other.";
     SameSegment => "same_segment", "The destination is where the frame came from.";

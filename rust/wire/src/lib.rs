@@ -22,6 +22,7 @@ pub mod icmpv6;
 pub mod ip;
 pub mod ipv4;
 pub mod ipv6;
+pub mod l2tpv3;
 pub mod layout;
 pub mod membership;
 pub mod ndp;
@@ -30,6 +31,7 @@ pub mod tcp;
 pub mod udp;
 pub mod vlan;
 pub mod vnet;
+pub mod vxlan;
 
 pub use drop_reason::DropReason;
 pub use ethernet::Mac;

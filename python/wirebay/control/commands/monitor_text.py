@@ -9,7 +9,7 @@ from wirebay.options.hostfwd import ANY_ADDRESS
 from wirebay.options.types import HostForward
 from wirebay.ports import Port
 from wirebay.ports.hubport import HubportPort, PlacePort
-from wirebay.ports.stream import StreamPort
+from wirebay.ports.peers import PeerPort
 from wirebay.ports.tap import TapPort
 from wirebay.ports.user import UserPort
 from wirebay.segments import Hub
@@ -59,7 +59,7 @@ def port_info(port: Port) -> str:
     if isinstance(port, UserPort):
         restrict = "on" if port.options.restrict else "off"
         return f"net={network_name(port)},restrict={restrict}"
-    if isinstance(port, StreamPort):
+    if isinstance(port, PeerPort):
         return port.state
     if isinstance(port, TapPort):
         return f"ifname={port.device}"

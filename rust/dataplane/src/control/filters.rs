@@ -58,7 +58,7 @@ impl Plane {
         }
         rustix::io::ioctl_fionbio(&fd, true).map_err(io::Error::from)?;
         registrar.add(&fd, Source::Filter(slot, number), poll::READ)?;
-        outlet.stream.attach(fd);
+        outlet.stream.attach(fd, None);
         Ok(json!({}))
     }
 

@@ -173,7 +173,7 @@ mod tests {
     fn connected(vnet: bool) -> (Outlet, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let mut outlet = Outlet::new(vnet);
-        assert!(outlet.stream.attach(ours.into()));
+        assert!(outlet.stream.attach(ours.into(), None));
         (outlet, theirs)
     }
 

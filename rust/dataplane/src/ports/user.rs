@@ -14,7 +14,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use wirebay_engine::user::{Ping, Plan, Secret};
-use wirebay_engine::{Config, Outbox, Time, UserNet};
+use wirebay_engine::{Config, Outbox, Readiness, Time, UserNet};
 use wirebay_wire::DropReason;
 use wirebay_wire::ipv4::protocol;
 
@@ -101,7 +101,7 @@ impl UserPort {
                 Some(fd)
             }
             Proto::Udp => {
-                // Fails for an IPv6 socket, which then answers from the address the kernel picks.
+                // Without, answers leave from the address the kernel picks.
                 let _ = sys::want_packet_info(fd.as_fd());
                 self.net.add_forward(guest, Some(DatagramSocket::adopt(fd)?));
                 None
@@ -172,20 +172,26 @@ impl UserPort {
         }
     }
 
-    /// Something has arrived at a forward's socket.
-    pub fn forward_ready(&mut self, now: Time, slot: usize) {
+    /// Something has arrived at a forward's socket, or was reported about what it has sent.
+    pub fn forward_ready(&mut self, now: Time, slot: usize, ready: Readiness) {
         let listening = self.forwards.values().find(|l| l.slot == slot).is_some_and(|l| l.socket.is_some());
-        if listening {
-            for _ in 0..ACCEPTS {
-                if !self.accept(now, slot) {
-                    break;
-                }
+        if !listening {
+            return self.datagrams_ready(now, slot, ready);
+        }
+        for _ in 0..ACCEPTS {
+            if !self.accept(now, slot) {
+                break;
             }
-        } else if self
-            .net
-            .receive_forward(now, slot, &mut self.outbox)
-            .is_err_and(|e| e.kind() != io::ErrorKind::WouldBlock)
-        {
+        }
+    }
+
+    fn datagrams_ready(&mut self, now: Time, slot: usize, ready: Readiness) {
+        // First, because the oldest of them also fails the next read.
+        if ready.error {
+            self.net.forward_errors(slot, &mut self.outbox);
+        }
+        let received = self.net.receive_forward(now, slot, &mut self.outbox);
+        if received.is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock) {
             self.net.drops.count(DropReason::HostRefused);
         }
     }

@@ -59,7 +59,7 @@ fn set_either(fd: BorrowedFd<'_>, is_v6: bool, names: (c_int, c_int), value: c_i
 /// when the queue is empty.
 pub fn next_error(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<QueuedError> {
     let mut piece = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.len() };
-    let mut control = Control([0; 96]);
+    let mut control = Control::EMPTY;
     // SAFETY: all-zero is valid for both types: an unspecified family, and a message without parts.
     let (mut addr, mut message): (RawAddr, libc::msghdr) = unsafe { (zeroed(), zeroed()) };
     (message.msg_name, message.msg_namelen) = ((&raw mut addr).cast(), size_of::<RawAddr>() as socklen_t);
@@ -118,6 +118,8 @@ mod tests {
         let closed = UdpSocket::bind((loopback, 0)).unwrap().local_addr().unwrap();
         let socket = UdpSocket::bind((loopback, 0)).unwrap();
         want_errors(socket.as_fd(), closed.is_ipv6(), true).unwrap();
+        // As a forward's socket does: the address that the report came to stands before it.
+        super::super::want_packet_info(socket.as_fd()).unwrap();
         set_hops(socket.as_fd(), closed.is_ipv6(), 0).unwrap();
         set_dont_fragment(socket.as_fd(), closed.is_ipv6(), true).unwrap();
         let mut quote = [0; 100];

@@ -12,7 +12,7 @@ use super::flows::Flow;
 use super::outbound::Packet;
 use super::tcp::{self, Verdict};
 use super::{Config, UserNet};
-use crate::host::{DatagramKind, HOPS, Host};
+use crate::host::{DatagramKind, HOPS, Host, Peer};
 use crate::outbox::Outbox;
 use crate::report::Report;
 use crate::table::Token;
@@ -99,6 +99,30 @@ impl<H: Host> UserNet<H> {
             }
         }
         mtu
+    }
+
+    /// Tell guests what has been reported about their answers to clients of the forward in `slot`. Whether there may be
+    /// more.
+    pub fn forward_errors(&mut self, slot: usize, out: &mut Outbox) -> bool {
+        let Some((guest, mut socket)) = self.forwards.take_socket(slot) else { return false };
+        let mut reported = Vec::new();
+        let more = self.host.datagram_errors(&mut socket, &mut |error| {
+            // What the kernel itself says is told by the call that sends.
+            if let Some(offender) = error.offender {
+                reported.push((offender, error.report, error.to, error.payload.to_vec()));
+            }
+        });
+        self.forwards.put_socket(slot, socket);
+        for (offender, report, to, payload) in reported {
+            let is_it = |client: &Peer| (client.addr.ip(), client.addr.port()) == (to.ip(), to.port());
+            let Some(token) = self.inbound_flow(slot, guest, to, is_it) else { continue };
+            let Some(Flow::Datagram(flow)) = self.flows.get(token) else { continue };
+            let ends = flow.ends;
+            let from = if offender == to.ip() { ends.our.ip() } else { seen(&self.config, &ends, offender) };
+            let quote = quote_udp(&ends, &payload);
+            emit::report(out, &self.config, Some(from), (ends.guest.ip(), ends.mac), report, &quote);
+        }
+        matches!(more, Ok(true))
     }
 
     /// Fragments whose packets did not become whole in time.

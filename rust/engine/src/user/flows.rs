@@ -172,6 +172,11 @@ impl<H: Host> Flows<H> {
         None
     }
 
+    /// The flows from a place of the table on, in the order of their places.
+    pub fn from(&self, first: u32) -> impl Iterator<Item = (Token, &(Key, Flow<H>))> {
+        self.table.iter_from(first)
+    }
+
     /// Every token, for sweeping.
     pub fn tokens(&self) -> Vec<Token> {
         self.table.iter().map(|(token, _)| token).collect()

@@ -137,7 +137,7 @@ impl<H: Host> UserNet<H> {
         data: &[u8],
         out: &mut Outbox,
     ) -> Result<(), DropReason> {
-        let token = match self.inbound_flow(slot, guest, client) {
+        let token = match self.inbound_flow(slot, guest, client.addr, |known| *known == client) {
             Some(token) => token,
             None => self.new_inbound_flow(now, slot, guest, client)?,
         };
@@ -145,6 +145,7 @@ impl<H: Host> UserNet<H> {
         let mut waits = false;
         let Some(Flow::Datagram(flow)) = self.flows.get(token) else { return Ok(()) };
         flow.touch(now);
+        flow.tally.to_guest += data.len() as u64;
         if let Some(mac) = neighbors.find(guest.ip()) {
             flow.ends.mac = mac;
             datagram::to_guest(out, config, drops, &flow.ends, data);
@@ -173,15 +174,22 @@ impl<H: Host> UserNet<H> {
         self.unresolved.push(token);
     }
 
-    /// The flow of a client that has been here before: same slot, same client, same local address.
-    fn inbound_flow(&mut self, slot: usize, guest: SocketAddr, client: Peer) -> Option<Token> {
-        let ip = self.config.seen_from_guest(client.addr.ip(), guest.ip());
+    /// The flow of a client at `addr` that has been here before, at the same forward; `is_it` tells it from others whose
+    /// flows may look alike.
+    pub(super) fn inbound_flow(
+        &mut self,
+        slot: usize,
+        guest: SocketAddr,
+        addr: SocketAddr,
+        is_it: impl Fn(&Peer) -> bool,
+    ) -> Option<Token> {
+        let ip = self.config.seen_from_guest(addr.ip(), guest.ip());
         (0..PORT_TRIES).find_map(|i| {
-            let port = client.addr.port().wrapping_add(i).max(1);
+            let port = addr.port().wrapping_add(i).max(1);
             let key = Key { protocol: protocol::UDP, guest, our: SocketAddr::new(ip, port) };
             let token = self.flows.find(&key)?;
             let Some(Flow::Datagram(flow)) = self.flows.get(token) else { return None };
-            let same = matches!(&flow.via, Via::Inbound { forward, client: c, .. } if *forward == slot && *c == client);
+            let same = matches!(&flow.via, Via::Inbound { forward, client, .. } if *forward == slot && is_it(client));
             same.then_some(token)
         })
     }

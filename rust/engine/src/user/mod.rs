@@ -25,6 +25,7 @@ mod forwards;
 pub mod fragmenting;
 mod half_open;
 mod inbound;
+mod listing;
 mod neighbors;
 mod outbound;
 pub mod reassembly;
@@ -36,6 +37,7 @@ mod too_big;
 pub use config::{Config, Plan};
 pub use flows::{Census, Secret};
 pub use forwards::Forwards;
+pub use listing::{Listed, Tally};
 pub use router::{Ping, Pong};
 pub use services::{Call, ServiceMessage};
 

@@ -2,9 +2,12 @@
 
 use crate::support::frames::{GUEST, GUEST_MAC, HOST, Packet, arp_frame, udp_frame, v4};
 use crate::support::world::{World, qemu};
+use std::net::SocketAddr;
 use std::time::Duration;
-use wirebay_engine::{Config, Peer};
+use wirebay_engine::{Config, Peer, Report};
 use wirebay_wire::arp::{REPLY, REQUEST};
+use wirebay_wire::ipv4::Ipv4;
+use wirebay_wire::udp::Udp;
 use wirebay_wire::{DropReason, Mac};
 
 const CLIENT: &str = "203.0.113.9:50000";
@@ -57,6 +60,65 @@ fn a_client_on_the_host_itself_seems_to_be_the_gateway() {
     assert_eq!(arrives(&mut world, "127.0.0.1:40000", b"x"), [udp("10.0.2.2:40000", b"x")]);
     world.put(&[udp_frame(v4(GUEST_END), v4("10.0.2.2:40000"), b"y")]);
     assert_eq!(world.host.sent(0)[0].to.addr, "127.0.0.1:40000".parse().unwrap());
+}
+
+/// Who told the guest what, and about an answer to whom.
+fn told(packets: &[Packet]) -> (String, (u8, u8), SocketAddr) {
+    let [Packet::Icmp { src, kind, code, payload, .. }] = packets else { panic!("{packets:?}") };
+    let quoted = Ipv4::parse(payload).unwrap();
+    let udp = Udp::parse(quoted.payload).unwrap();
+    assert_eq!((quoted.src, udp.src_port, udp.payload), (GUEST, 69, &b"answer"[..]));
+    (src.to_string(), (*kind, *code), SocketAddr::new(quoted.dst.into(), udp.dst_port))
+}
+
+#[test]
+fn a_client_that_has_gone_is_reported_to_the_guest_as_the_guest_knows_it() {
+    let cases = [(CLIENT, "203.0.113.9", CLIENT), ("127.0.0.1:40000", "10.0.2.2", "10.0.2.2:40000")];
+    for (client, seen, seen_end) in cases {
+        let mut world = known_guest();
+        let addr: SocketAddr = client.parse().unwrap();
+        // The local address is what the kernel's report does not have.
+        let peer = Peer { addr, local: Some("198.51.100.2".parse().unwrap()) };
+        world.host.arrives_from(0, peer, b"question");
+        world.settle();
+        world.take();
+        world.host.reports(0, Report::Port, &addr.ip().to_string(), client, b"answer");
+        world.settle();
+        assert_eq!(told(&world.take()), (seen.into(), (3, 3), v4(seen_end)), "{client}");
+    }
+}
+
+#[test]
+fn a_router_on_the_way_to_a_client_is_seen_and_a_stranger_is_no_client() {
+    let mut world = known_guest();
+    arrives(&mut world, CLIENT, b"question");
+    world.host.reports(0, Report::Host, "192.0.2.1", "203.0.113.77:50000", b"answer");
+    world.host.reports(0, Report::Host, "192.0.2.1", CLIENT, b"answer");
+    world.settle();
+    assert_eq!(told(&world.take()), ("192.0.2.1".into(), (3, 1), v4(CLIENT)));
+}
+
+#[test]
+fn a_client_that_is_known_by_another_port_is_reported_by_that() {
+    let mut world = known_guest();
+    arrives(&mut world, "127.0.0.1:40000", b"a");
+    let second = arrives(&mut world, "127.0.0.2:40000", b"b");
+    let [Packet::Udp { src, .. }] = second[..] else { panic!("{second:?}") };
+    world.host.reports(0, Report::Port, "127.0.0.2", "127.0.0.2:40000", b"answer");
+    world.settle();
+    assert_eq!(told(&world.take()), ("10.0.2.2".into(), (3, 3), src));
+}
+
+#[test]
+fn many_reports_at_once_are_all_told_and_datagrams_between_them_heard() {
+    let mut world = known_guest();
+    arrives(&mut world, CLIENT, b"question");
+    for _ in 0..20 {
+        world.host.reports(0, Report::Port, "203.0.113.9", CLIENT, b"answer");
+        world.host.arrives(0, CLIENT, b"again");
+    }
+    world.settle();
+    assert_eq!(world.take().len(), 40);
 }
 
 #[test]

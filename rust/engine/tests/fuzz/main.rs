@@ -178,7 +178,10 @@ impl Fuzz {
                 let client = SocketAddr::from(([127, 0, 0, 1], self.rng.next() as u16));
                 self.net.accept(self.now, 0, client, Fickle::opened, &mut self.out);
             }
-            5 => drop(self.net.receive_forward(self.now, 1, &mut self.out)),
+            5 => {
+                self.net.forward_errors(1, &mut self.out);
+                drop(self.net.receive_forward(self.now, 1, &mut self.out));
+            }
             6 => drop(self.net.receive_forward(self.now, 2, &mut self.out)),
             7 => self.services(),
             8 => self.net.unstall(),

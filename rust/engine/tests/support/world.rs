@@ -120,7 +120,10 @@ impl World {
         while let Some(event) = self.host.next_event() {
             match event {
                 Event::Flow(token, ready) => self.net.host_event(self.now, token, ready, &mut self.out),
-                Event::Forward(slot) => while self.receive_forward(slot) {},
+                Event::Forward(slot) => {
+                    while self.net.forward_errors(slot, &mut self.out) {}
+                    while self.receive_forward(slot) {}
+                }
             }
             self.collect(Phase::Event);
         }
