@@ -33,16 +33,18 @@ def there_and_back(servers: HostServers) -> str:
     """
 
 
-@pytest.mark.parametrize("transport", ["stream", "vhost-user"])
+@pytest.mark.parametrize(
+    ("transport", "mtu"), [("stream", "1400"), ("vhost-user", "1400"), ("vhost-user", "65520")]
+)
 def test_a_kernel_gets_its_lease_and_moves_100_mb_each_way_unharmed(
-    servers: HostServers, transport: str
+    servers: HostServers, transport: str, mtu: str
 ) -> None:
     command = [*QEMU[:-1], "--transport", transport, "--"]
-    network = ["-nic", "user,model=virtio-net-pci,hostname=guest7,mtu=1400"]
+    network = ["-nic", f"user,model=virtio-net-pci,hostname=guest7,mtu={mtu}"]
     with boot(command, network, there_and_back(servers), memory=512) as guest:
         lease = guest.fields("@lease")
         assert (lease["ip"], lease["mask"], lease["router"]) == ("10.0.2.15", "24", "10.0.2.2")
-        assert (lease["dns"], lease["mtu"], lease["hostname"]) == ("10.0.2.3", "1400", "guest7")
+        assert (lease["dns"], lease["mtu"], lease["hostname"]) == ("10.0.2.3", mtu, "guest7")
         assert guest.fields("@sum")["sha"] == digest(payload(100_000_000))
         assert servers.uploaded(TIMEOUT).data == payload(100_000_000)
         assert guest.finish() == 0
