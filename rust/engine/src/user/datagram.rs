@@ -56,13 +56,21 @@ pub struct DatagramFlow<D> {
     pub queued: bool,
     /// Something has been reported about what it sent.
     pub failed: bool,
+    /// Datagrams have come both ways.
+    pub answered: bool,
 }
 
 impl<D> DatagramFlow<D> {
     /// A new flow.
     pub fn new(via: Via<D>, ends: Ends, now: Time) -> Self {
-        let mut flow =
-            DatagramFlow { via, ends, deadline: Deadline::default(), queued: false, failed: false };
+        let mut flow = DatagramFlow {
+            via,
+            ends,
+            deadline: Deadline::default(),
+            queued: false,
+            failed: false,
+            answered: false,
+        };
         flow.touch(now);
         flow
     }
@@ -90,7 +98,10 @@ impl<D> DatagramFlow<D> {
             }
             (Via::Dns(socket, resolver), _) => host.datagram_send(socket, &to(*resolver), data, plain),
             (Via::Inbound { forward, client, .. }, _) => match forwards.socket(*forward) {
-                Some(socket) => host.datagram_send(socket, client, data, plain),
+                Some(socket) => {
+                    self.answered = true;
+                    host.datagram_send(socket, client, data, plain)
+                }
                 None => Err(io::ErrorKind::NotConnected.into()),
             },
             (_, None) => Err(io::ErrorKind::AddrNotAvailable.into()),
@@ -105,21 +116,24 @@ impl<D> DatagramFlow<D> {
         config: &Config,
         drops: &mut Drops,
     ) -> io::Result<bool> {
-        let ends = self.ends;
+        let (ends, answered) = (self.ends, &mut self.answered);
         match &mut self.via {
             Via::Cone(socket) => host.datagram_recv(socket, &mut |from, data| {
+                *answered = true;
                 let our = SocketAddr::new(seen(config, &ends, from.addr.ip()), from.addr.port());
                 to_guest(out, config, drops, &Ends { our, ..ends }, data);
             }),
             Via::Dns(socket, resolver) => host.datagram_recv(socket, &mut |from, data| {
                 // The guest will believe that the name server says this: nobody else may.
                 if (from.addr.ip(), from.addr.port()) == (resolver.ip(), resolver.port()) {
+                    *answered = true;
                     to_guest(out, config, drops, &ends, data);
                 } else {
                     drops.count(DropReason::NotForUs);
                 }
             }),
             Via::Ping(socket) => host.datagram_recv(socket, &mut |from, data| {
+                *answered = true;
                 let our = SocketAddr::new(seen(config, &ends, from.addr.ip()), 0);
                 echo_to_guest(out, config, drops, &Ends { our, ..ends }, data);
             }),
