@@ -29,6 +29,10 @@ TOOLS := $(VENV)/tools.stamp
 CORE := $(VENV)/core.stamp
 NETTOOL := $(CACHE)/nettool
 QEMU_PACKAGES := qemu-system-x86,seabios,ipxe-qemu
+# Programs that guests are tried with.
+CLIENTS := curl=curl dhclient=isc-dhcp-client dig=bind9-dnsutils iperf3=iperf3 rdisc6=ndisc6 smbclient=smbclient \
+    smbd=samba tftp=tftp-hpa tracepath=iputils-tracepath traceroute=traceroute tshark=tshark \
+    /lib/systemd/systemd-networkd=systemd
 
 .PHONY: demo test test-unit test-rust test-slow lint lint-python lint-rust fmt bench docs clean cargo guests
 
@@ -49,9 +53,8 @@ test-rust: cargo Cargo.lock
 	cargo test --quiet --workspace --locked
 
 test-slow: $(CORE) guests
-	@tools/need.sh ip=iproute2 ping=iputils-ping unshare=util-linux nsenter=util-linux \
-	    traceroute=traceroute tracepath=iputils-tracepath
-	@tools/need.sh dig=bind9-dnsutils tftp=tftp-hpa smbd=samba smbclient=smbclient
+	@tools/need.sh vde_switch=vde2 /usr/lib/qemu/qemu-bridge-helper=qemu-system-common
+	@tools/need.sh ip=iproute2 ping=iputils-ping unshare=util-linux nsenter=util-linux $(CLIENTS)
 	$(BIN)/pytest tests/wire tests/oracles tests/docs tests/guests
 
 docs: $(CORE)

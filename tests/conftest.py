@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # A run in the background of a shell script ignores SIGINT, one under nohup SIGHUP, and so would every program
 # that a test starts. Handlers are not inherited: such programs get the default, and this run outlives its
@@ -15,5 +15,5 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda number, frame: None)
 
 # How long an example takes says something about the machine, not about the code.
-settings.register_profile("project", deadline=None)
+settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("project")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
+
+from wirebay.cli import probes
 
 
 def require_tool(name: str, package: str) -> str:
@@ -15,9 +18,20 @@ def require_tool(name: str, package: str) -> str:
     it fails instead, so that no run is green because it tested nothing.
     """
     path = shutil.which(name)
-    if path is not None:
-        return path
-    reason = f"{name} is not installed; on Debian it is in the package {package}"
+    if path is None:
+        do_without(f"{name} is not installed; on Debian it is in the package {package}")
+    return path
+
+
+def require_namespaces() -> None:
+    """Skip, or fail in CI, where this host lets nobody have namespaces or a TAP in them."""
+    for failure in probes.try_namespace()[:2]:
+        if failure:
+            do_without(failure)
+
+
+def do_without(reason: str) -> NoReturn:
+    """Skip the test for what this host lacks, or fail it in CI."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)

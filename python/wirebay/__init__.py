@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from wirebay._core import __version__
     from wirebay.errors import HostError, OptionError, WirebayError, WorkerError
-    from wirebay.network import Hub, Network
+    from wirebay.network import Network
     from wirebay.ports.base import Port
+    from wirebay.segments import Hub, Switch
 
 __all__ = [
     "HostError",
@@ -20,6 +21,7 @@ __all__ = [
     "Network",
     "OptionError",
     "Port",
+    "Switch",
     "WirebayError",
     "WorkerError",
     "__version__",
@@ -27,10 +29,11 @@ __all__ = [
 
 _HOMES = {
     "HostError": "wirebay.errors",
-    "Hub": "wirebay.network",
+    "Hub": "wirebay.segments",
     "Network": "wirebay.network",
     "OptionError": "wirebay.errors",
     "Port": "wirebay.ports.base",
+    "Switch": "wirebay.segments",
     "WirebayError": "wirebay.errors",
     "WorkerError": "wirebay.errors",
     "__version__": "wirebay._core",

@@ -1,9 +1,9 @@
 """The network of one virtual lab: its ports, its segments and the worker that moves the frames.
 
 Theory. A `Network` owns one worker (a child process) and mirrors what is in it: a `Port` for each thing
-that gives and takes frames, a `Hub` for each segment that joins them. Python does what happens once. It
-reads the options, opens devices and sockets, starts services such as DHCP, and hands descriptors over;
-from then on packets pass without Python being woken.
+that gives and takes frames, a `Hub` or `Switch` for each segment that joins them. Python does what happens
+once. It reads the options, opens devices and sockets, starts services such as DHCP, and hands descriptors
+over; from then on packets pass without Python being woken.
 
 So the mirror is only ever changed in two ways: by a call here, which first changes the worker and then the
 mirror, or by an event of the worker (a peer left, a TAP was deleted). When the worker dies, the network is
@@ -21,15 +21,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from wirebay.errors import OptionError, WirebayError, WorkerError
+from wirebay.objects import Objects
 from wirebay.ports import Port, port_class
+from wirebay.segments import Hub, Switch, refuse_if_plugged
 from wirebay.worker import Worker
 
 if TYPE_CHECKING:
+    from wirebay.changes import Changes
+    from wirebay.filters import Chardev, Filter
+    from wirebay.layout import Layout
+    from wirebay.options.chardev import ChardevOptions
+    from wirebay.options.objects import FilterOptions
     from wirebay.options.types import Netdev
 
 logger = logging.getLogger("wirebay")
@@ -38,11 +46,12 @@ logger = logging.getLogger("wirebay")
 EXTRA = {"tap": ("tap", "mtu")}
 
 # The options that QEMU itself spells with an underscore.
-UNDERSCORED = frozenset({"vnet_hdr"})
+UNDERSCORED = frozenset({"vnet_hdr", "vnet_hdr_support"})
 
 # Ports asked about in one `stats` command; one port takes about 200 bytes of a reply of at most 128 KiB.
 STATS_PORTS = 200
 
+Kind = TypeVar("Kind", bound=Hub)
 StartWorker = Callable[[], Awaitable[Worker]]
 # Gets the name of an event and its data, spelled as QMP spells them (docs/control.md).
 Watcher = Callable[[str, Mapping[str, Any]], None]
@@ -64,7 +73,11 @@ class Network:
         self._making_hub = asyncio.Lock()
         self._failing: set[asyncio.Task[None]] = set()
         self._watchers: list[Watcher] = []
+        self._layout: Layout | None = None
+        self.objects = Objects(self)
         self.closing = False
+        # Sockets that listen already, by the id of the stream server that takes a copy (socket activation).
+        self.listeners: dict[str, socket.socket] = {}
 
     async def __aenter__(self) -> Self:
         self._worker = await self._start_worker()
@@ -84,7 +97,7 @@ class Network:
 
     async def _close(self) -> list[Exception]:
         self.closing = True
-        errors: list[Exception] = []
+        errors = await self.objects.close()
         try:
             while self._ports:
                 _, port = self._ports.popitem()
@@ -123,7 +136,7 @@ class Network:
     ) -> Port:
         """Add a port.
 
-        `netdev` is a netdev type of QEMU's (user, stream, tap, hubport) with its options as keywords, spelled
+        `netdev` is a netdev type (docs/netdevs.md) with its options as keywords, spelled
         as QEMU does with _ for -; or the options as an object, alone. Without `id` one is made up. `tap`
         also takes `tap=`, a `wirebay.tun.Tap` that the caller opened, and `mtu=`, that of its interface.
 
@@ -139,6 +152,39 @@ class Network:
             raise OptionError(f"Duplicate ID '{netdev.id}' for netdev")
         port = port_class(netdev)(self, netdev, **extra)
         return await self._open(port)
+
+    async def adopt(self, port: Port) -> Port:
+        """Add a port that another port has made for itself. Raises as `add` does."""
+        if port.id in self._ports:
+            raise OptionError(f"Duplicate ID '{port.id}' for netdev")
+        return await self._open(port)
+
+    async def add_chardev(self, text: str) -> Chardev:
+        """Add a connection for filters, given as QEMU's -chardev takes it: `socket,id=c0,path=m,server=on`.
+
+        Raises OptionError for a wrong option, HostError when the address cannot be had.
+        """
+        return await self.objects.add_chardev(text)
+
+    async def add_object(
+        self,
+        kind: str | FilterOptions,
+        /,
+        *,
+        id: str | None = None,  # noqa: A002 - the option's name in QEMU
+        **options: object,
+    ) -> Filter:
+        """Add a filter to a port.
+
+        `kind` is filter-dump, filter-mirror, filter-redirector or filter-buffer with its options as keywords,
+        spelled as QEMU's -object does with _ for -; or the options as an object, alone. Raises OptionError
+        for a wrong option, HostError when the host refuses (a file that cannot be opened).
+        """
+        if isinstance(kind, str):
+            from wirebay.options.objects import object_from_dict
+
+            kind = object_from_dict({"qom-type": kind, "id": id, **qemu_spelling(options)})
+        return await self.objects.add(kind)
 
     async def _open(self, port: Port) -> Port:
         # Known before it is open: no second port can take the id meanwhile, and no event is lost.
@@ -166,12 +212,22 @@ class Network:
         return f"{kind}{number}"
 
     async def hub(self, name: str) -> Hub:
-        """The hub called `name`; made when there is none yet."""
+        """The hub called `name`; made when there is none yet. Raises OptionError when it is a switch."""
+        return await self._segment(name, Hub)
+
+    async def switch(self, name: str) -> Switch:
+        """The switch called `name`; made when there is none yet. Raises OptionError when it is a hub."""
+        return await self._segment(name, Switch)
+
+    async def _segment(self, name: str, kind: type[Kind]) -> Kind:
         async with self._making_hub:
             if name not in self._hubs:
-                await self.worker.call("hub_add", hub=name)
-                self._hubs[name] = Hub(self, name)
-            return self._hubs[name]
+                await self.worker.call(f"{kind.kind}_add", hub=name)
+                self._hubs[name] = kind(self, name)
+            segment = self._hubs[name]
+        if type(segment) is not kind:
+            raise OptionError(f"'{name}' is a {segment.kind}, not a {kind.kind}")
+        return segment
 
     async def join(self, *ports: Port) -> Hub:
         """Join the ports on a hub of their own. Raises OptionError when one is on a hub already."""
@@ -183,6 +239,52 @@ class Network:
         for port in ports:
             await hub.join(port)
         return hub
+
+    async def move(self, port: Port, hub: Hub | str) -> Hub:
+        """Take `port` from its segment, if any, to another; a name that none has makes a hub.
+
+        Its peer and its flows stay; frames of the moment between are lost. Raises OptionError for a hubport.
+        When it cannot be plugged in there it stays where it was.
+        """
+        target = (self._hubs.get(hub) or await self.hub(hub)) if isinstance(hub, str) else hub
+        old = port.hub
+        if old is target:
+            return target
+        if old is not None:
+            await old.leave(port)
+        try:
+            await target.join(port)
+        except WirebayError:
+            if old is not None:
+                await old.join(port)
+            raise
+        return target
+
+    async def apply(
+        self,
+        netdevs: Sequence[Netdev | Mapping[str, object]],
+        *,
+        chardevs: Sequence[ChardevOptions | str] = (),
+        objects: Sequence[FilterOptions | Mapping[str, object]] = (),
+    ) -> Changes:
+        """Make the network be this: ports and filters given as objects or as QEMU's JSON has them.
+
+        What has equal options as in the call before is not touched, and of a user network whose forwards
+        alone differ only those change; without hubports and switchports all ports share one hub. What was
+        added in another way stays. Returns what was changed. Raises OptionError and HostError as `add` does;
+        then everything is as it was.
+        """
+        from wirebay.layout import Layout
+        from wirebay.wiring import Description
+
+        self._layout = self._layout or Layout(self)
+        return await self._layout.apply(
+            Description(
+                netdevs=tuple(map(read_netdev, netdevs)),
+                chardevs=tuple(map(read_chardev, chardevs)),
+                objects=tuple(map(read_object, objects)),
+            )
+        )
 
     async def stats(self) -> dict[str, Any]:
         """The counters: `{"ports": {ID: {"kind", "hub", "rx_frames", ...}}}` (docs/protocol.md).
@@ -197,6 +299,8 @@ class Network:
             ports |= reply.get("ports", {})
         for name, counters in ports.items():
             if port := self._ports.get(name):  # else it was closed meanwhile
+                if "kind" in counters:
+                    counters["kind"] = port.kind  # several kinds are one to the worker
                 counters["drops"] = {**counters.get("drops", {}), **port.service_drops()}
         return {"ports": ports}
 
@@ -226,9 +330,28 @@ class Network:
         for port in hub.ports:
             port.hub = None
 
+    def _on_alarm(self, event: Mapping[str, Any]) -> None:
+        port, hub = event.get("port"), event.get("hub")
+        data = {"netdev-id": port, "hub": hub}
+        if event["event"] == "storm_limited":
+            logger.warning("port '%s' floods: it sends more to everybody than its switch takes", port)
+            self.tell("WIREBAY_STORM_LIMITED", data)
+            return
+        seconds = event.get("seconds")
+        logger.warning(
+            "port '%s' is part of a loop: frames come back through it; it is blocked for %s s", port, seconds
+        )
+        self.tell("WIREBAY_LOOP_BLOCKED", {**data, "seconds": seconds})
+
     def _on_event(self, event: dict[str, Any]) -> None:
+        if "filter" in event:
+            self.objects.on_event(event)
+            return
         port = self._ports.get(str(event.get("port")))
         if port is None:
+            return
+        if event["event"] in ("loop_blocked", "storm_limited"):
+            self._on_alarm(event)
             return
         if event["event"] != "port_failed":
             port.on_event(event)
@@ -238,46 +361,31 @@ class Network:
         task.add_done_callback(self._failing.discard)
 
 
-class Hub:
-    """A segment that repeats every frame of a port to all its other ports, as QEMU's hub does."""
+def read_netdev(netdev: Netdev | Mapping[str, object]) -> Netdev:
+    """The options of a port, whichever way they were given. Raises OptionError."""
+    if not isinstance(netdev, Mapping):
+        return netdev
+    from wirebay.options.netdev import netdev_from_dict
 
-    def __init__(self, network: Network, name: str) -> None:
-        self.network = network
-        self.name = name
-
-    def __repr__(self) -> str:
-        return f"<Hub {self.name}: {', '.join(port.id for port in self.ports)}>"
-
-    @property
-    def ports(self) -> list[Port]:
-        """The ports plugged in, in the order they were added to the network."""
-        return [port for port in self.network.ports.values() if port.hub is self]
-
-    async def join(self, port: Port) -> None:
-        """Plug `port` in. Raises OptionError when it is on a hub already."""
-        refuse_if_plugged(port)
-        await self.network.worker.call("join", hub=self.name, port=port.id)
-        port.hub = self
-
-    async def leave(self, port: Port) -> None:
-        """Unplug `port`. Raises OptionError when it is not on this hub."""
-        if port.hub is not self:
-            raise OptionError(f"port '{port.id}' is not on hub '{self.name}'")
-        await self.network.worker.call("leave", port=port.id)
-        port.hub = None
-
-    async def close(self) -> None:
-        """Remove the hub; its ports stay, unplugged."""
-        await self.network.worker.call("hub_remove", hub=self.name)
-        self.network.forget_hub(self)
+    return netdev_from_dict(netdev)
 
 
-def refuse_if_plugged(port: Port) -> None:
-    """Raise OptionError when `port` cannot be plugged in: it has a hub, or is a place on one itself."""
-    if port.hub is not None:
-        raise OptionError(f"port '{port.id}' is already on hub '{port.hub.name}'")
-    if port.kind == "hubport":
-        raise OptionError(f"port '{port.id}' is a hubport: name the port itself")
+def read_chardev(chardev: ChardevOptions | str) -> ChardevOptions:
+    """The same of a connection for filters."""
+    if not isinstance(chardev, str):
+        return chardev
+    from wirebay.options.chardev import parse_chardev
+
+    return parse_chardev(chardev)
+
+
+def read_object(options: FilterOptions | Mapping[str, object]) -> FilterOptions:
+    """The same of a filter."""
+    if not isinstance(options, Mapping):
+        return options
+    from wirebay.options.objects import object_from_dict
+
+    return object_from_dict(options)
 
 
 def qemu_spelling(options: Mapping[str, object]) -> dict[str, object]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from wirebay.errors import HostError, OptionError
 
-__all__ = ["DEVICE", "Tap", "adopt_tap", "open_device", "open_tap"]
+__all__ = ["DEVICE", "Tap", "adopt_tap", "open_device", "open_tap", "set_send_buffer"]
 
 DEVICE = "/dev/net/tun"
 VNET_HEADER_SIZE = 12
@@ -26,6 +26,7 @@ TUNSETIFF = 0x400454CA
 TUNGETFEATURES = 0x800454CF
 TUNSETOFFLOAD = 0x400454D0
 TUNGETIFF = 0x800454D2
+TUNSETSNDBUF = 0x400454D4
 TUNSETVNETHDRSZ = 0x400454D8
 IFF_TAP = 0x0002
 IFF_NO_PI = 0x1000
@@ -90,6 +91,19 @@ def adopt_tap(fd: int, *, vnet_hdr: bool | None = None) -> Tap:
     if vnet_hdr and not flags & IFF_VNET_HDR:
         raise HostError(f"vnet_hdr=on: the TAP of file descriptor {fd} was opened without vnet header")
     return Tap(fd, _text(raw_name), _set_up(fd, flags))
+
+
+def set_send_buffer(fd: int, size: int) -> None:
+    """Bound what waits in the kernel for the device's queue, in bytes (QEMU's `sndbuf=`); 0: no bound.
+
+    Raises HostError when the kernel refuses.
+    """
+    if size == 0:
+        return  # the kernel's own bound is INT_MAX
+    try:
+        fcntl.ioctl(fd, TUNSETSNDBUF, struct.pack("i", size))
+    except OSError as error:
+        raise HostError(f"sndbuf={size}: TUNSETSNDBUF ioctl failed: {error.strerror}") from error
 
 
 def open_device() -> int:

@@ -13,11 +13,16 @@ import pytest
 from tests.bench.processes import tree, wait_until
 from tests.docs.pages import PAGES, blocks, commands, name_of
 from tests.guests.console import Console
-from wirebay.cli import COMMANDS, ctl, ns, serve
+from wirebay.cards.models import card_class
+from wirebay.cli import COMMANDS, card, ctl, ns, serve
+from wirebay.cli.completion import SHELLS
 from wirebay.cli.control import control_path
+from wirebay.config.file import parse_config
+from wirebay.options.card import parse_card
 from wirebay.options.netdev import parse_netdev
 
 EXAMPLES = [(name_of(page), words) for page in PAGES for words in commands(page)]
+TOML = [(name_of(page), block) for page in PAGES for block in blocks(page, "toml")]
 PYTHON = [(name_of(page), block) for page in PAGES for block in blocks(page, "python")]
 
 
@@ -35,10 +40,17 @@ def test_an_example_is_taken_by_its_command(page: str, words: list[str]) -> None
             ns.user_options(ns.parse(arguments))
         case "serve":
             parsed = serve.make_parser().parse_args(arguments)
-            assert serve.plan([parse_netdev(text) for text in parsed.netdev])
+            whole = serve.describe(parsed)
+            assert whole.netdevs or parsed.config or parsed.schema
             control_path(parsed.control, parsed.qmp)
-        case "ctl":
+        case "card":
+            parsed = card.parse(arguments)
+            assert card_class(parse_card(parsed.card).model)
+            parse_netdev(parsed.netdev)
+        case "ctl" if arguments[0] != ctl.COMPLETION:
             ctl.parse(arguments)
+        case "ctl":
+            assert arguments[1] in SHELLS
         case "qemu":
             dry = arguments if "-n" in arguments else ["-n", *arguments]
             shown = subprocess.run(
@@ -48,6 +60,11 @@ def test_an_example_is_taken_by_its_command(page: str, words: list[str]) -> None
             assert "user," not in shown.stdout
         case _:
             assert (command, arguments) == ("doctor", [])
+
+
+@pytest.mark.parametrize(("page", "text"), TOML, ids=lambda value: value if value.endswith(".md") else "")
+def test_a_file_of_the_documentation_has_no_mistake(page: str, text: str) -> None:
+    assert parse_config(text, page).whole.netdevs
 
 
 @pytest.mark.parametrize(("page", "code"), PYTHON, ids=lambda value: value if value.endswith(".md") else "")

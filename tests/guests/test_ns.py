@@ -19,8 +19,7 @@ import pytest
 from tests.guests.console import tied
 from tests.guests.host import HostServers, digest, exchange, free_port, payload
 from tests.guests.processes import WIREBAY, wait_for
-from tests.support import require_tool
-from wirebay.cli import probes
+from tests.support import require_namespaces, require_tool
 
 NS = [*WIREBAY, "ns"]
 TIMEOUT = 30.0
@@ -78,11 +77,7 @@ print(address)
 @pytest.fixture(autouse=True, scope="module")
 def namespaces_and_tun() -> None:
     """Skip, or fail in CI, where this host cannot do it at all."""
-    for failure in probes.try_namespace()[:2]:
-        if failure and os.environ.get("CI") == "true":
-            pytest.fail(failure)
-        if failure:
-            pytest.skip(failure)
+    require_namespaces()
 
 
 def inside(*command: str, options: str = "", stdin: str | None = None) -> subprocess.CompletedProcess[str]:

@@ -33,9 +33,13 @@ def there_and_back(servers: HostServers) -> str:
     """
 
 
-def test_a_kernel_gets_its_lease_and_moves_100_mb_each_way_unharmed(servers: HostServers) -> None:
+@pytest.mark.parametrize("transport", ["stream", "vhost-user"])
+def test_a_kernel_gets_its_lease_and_moves_100_mb_each_way_unharmed(
+    servers: HostServers, transport: str
+) -> None:
+    command = [*QEMU[:-1], "--transport", transport, "--"]
     network = ["-nic", "user,model=virtio-net-pci,hostname=guest7,mtu=1400"]
-    with boot(QEMU, network, there_and_back(servers), memory=512) as guest:
+    with boot(command, network, there_and_back(servers), memory=512) as guest:
         lease = guest.fields("@lease")
         assert (lease["ip"], lease["mask"], lease["router"]) == ("10.0.2.15", "24", "10.0.2.2")
         assert (lease["dns"], lease["mtu"], lease["hostname"]) == ("10.0.2.3", "1400", "guest7")

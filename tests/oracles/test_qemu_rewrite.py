@@ -12,13 +12,14 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.guests.processes import WIREBAY
 from tests.support import require_tool
 from wirebay.options.qemu_command import rewrite
 from wirebay.options.qemu_words import FLAGS
 
 TIMEOUT = 30
 # The back ends a user network has before and after.
-USER_TYPES = {"user", "stream"}
+USER_TYPES = {"user", "stream", "vhost-user"}
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +32,7 @@ class Machine(NamedTuple):
 
     segments: list[tuple[list[str], int]]  # the cards that reach each other, and how many user networks
     slots: list[tuple[str, ...]]  # model, PCI slot and MAC address of each card, in the order of the bus
+    memory: list[str]  # bytes
     warnings: str
 
 
@@ -46,7 +48,9 @@ def ask(argv: list[str], listeners: list[socket.socket]) -> Machine:
         try:
             # It connects in the background, so it must not be told to quit before.
             peers = [listener.accept()[0] for listener in listeners]
-            stdout, stderr = run.communicate("info network\ninfo qtree\nquit\n", TIMEOUT)
+            stdout, stderr = run.communicate(
+                "info network\ninfo qtree\ninfo memory_size_summary\nquit\n", TIMEOUT
+            )
         finally:
             run.kill()
     for peer in peers:
@@ -62,7 +66,7 @@ def ask(argv: list[str], listeners: list[socket.socket]) -> Machine:
         for block in blocks
         if re.search(r'\bmac = "', block)
     ]
-    return Machine(read_segments(stdout), slots, stderr)
+    return Machine(read_segments(stdout), slots, re.findall(r"base memory: (\d+)", stdout), stderr)
 
 
 def read_segments(text: str) -> list[tuple[list[str], int]]:
@@ -73,7 +77,7 @@ def read_segments(text: str) -> list[tuple[list[str], int]]:
         if not line.startswith(" \\"):
             segments.append(([], 0))
         cards, users = segments[-1]
-        if match := re.search(r"(\S+): index=\d+,type=(\w+)(?:,model=([\w-]+),macaddr=(\S+))?", line):
+        if match := re.search(r"(\S+): index=\d+,type=([\w-]+)(?:,model=([\w-]+),macaddr=(\S+))?", line):
             if match[2] == "nic":
                 cards.append(f"{match[1]} {match[3]} {match[4]}")
             segments[-1] = (sorted(cards), users + (match[2] in USER_TYPES))
@@ -104,10 +108,32 @@ def test_the_guest_sees_the_same_cards_on_the_same_segments(line: str, qemu: str
     changed = rewrite(argv, str(tmp_path))
     assert changed.networks
     with contextlib.ExitStack() as stack:
-        listeners = [stack.enter_context(listen(path)) for _, path in changed.networks]
+        listeners = [stack.enter_context(listen(served.path)) for served in changed.networks]
         before, after = ask(argv, []), ask(changed.argv, listeners)
     assert before.slots
     assert after == before
+
+
+SHARED = [
+    "-m 64 -netdev user,id=u0 -device virtio-net-pci,netdev=u0,mac=52:54:00:aa:00:01",
+    "-M q35 -nic user,model=virtio -nic user,model=virtio-net-pci,id=x",
+    "-accel tcg -net user -m size=200M -net nic,model=virtio",
+    """-netdev '{"type":"user","id":"u0"}' -device '{"driver":"virtio-net-pci","netdev":"u0"}'""",
+    (
+        "-m 32 -object memory-backend-memfd,id=ram,size=32M -M pc,memory-backend=ram -netdev user,id=u0 "
+        "-net nic,netdev=u0,model=virtio"
+    ),
+]
+
+
+@pytest.mark.parametrize("line", SHARED)
+def test_over_vhost_user_it_has_the_same_cards_and_the_same_memory(line: str, qemu: str) -> None:
+    argv = [qemu, *shlex.split(line)]
+    before = ask(argv, [])
+    # Wirebay runs QEMU itself, since QEMU waits until somebody speaks vhost-user with it.
+    after = ask([*WIREBAY, "qemu", "--transport", "vhost-user", "--", *argv], [])
+    assert before.slots
+    assert (after.slots, after.segments, after.memory) == (before.slots, before.segments, before.memory)
 
 
 def listen(path: str) -> socket.socket:

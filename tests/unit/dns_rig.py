@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -40,16 +41,28 @@ class Upstream(asyncio.DatagramProtocol):
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.endpoint = server.sockets[0].getsockname()
-        loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=self.endpoint)
+        server, transport = await self._listen()
         try:
             yield
         finally:
             transport.close()
             server.close()
             await server.wait_closed()
+
+    async def _listen(self) -> tuple[asyncio.Server, asyncio.DatagramTransport]:
+        """Both protocols on one port, which somebody else may have for the second one."""
+        loop = asyncio.get_running_loop()
+        while True:
+            server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+            self.endpoint = server.sockets[0].getsockname()
+            try:
+                transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=self.endpoint)
+            except OSError as error:
+                server.close()
+                if error.errno != errno.EADDRINUSE:
+                    raise
+            else:
+                return server, transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.DatagramTransport, transport)

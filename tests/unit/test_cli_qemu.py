@@ -49,8 +49,9 @@ class Network:
         if hasattr(options, "ipv4"):
             log("user", options.id)
             return types.SimpleNamespace(id=options.id)
-        assert os.stat(os.path.dirname(options.addr.path)).st_mode & 0o777 == 0o700
-        log("stream", options.id, options.server, options.addr.path)
+        path = options.addr.path if hasattr(options, "addr") else options.path
+        assert os.stat(os.path.dirname(path)).st_mode & 0o777 == 0o700
+        log("stream" if hasattr(options, "addr") else "vhost-user", options.id, options.server, path)
         connected = asyncio.get_running_loop().create_future()
         if "CONNECTS" in os.environ:
             connected.set_result(None)
@@ -77,6 +78,9 @@ sys.exit(main(sys.argv[1:]))
 # Writes down its arguments, and exits with the status in $STATUS; or waits, and exits with 40 and the signal.
 FAKE_QEMU = f"""#!{sys.executable}
 import json, os, signal, sys
+if sys.argv[1:] == ["--version"]:
+    print("QEMU emulator version", os.environ.get("VERSION", "11.1.3"), "(Debian)")
+    sys.exit()
 with open(os.environ["LOG"], "a") as file:
     print(json.dumps(["qemu", *sys.argv[1:]]), file=file)
 if "STATUS" in os.environ:
@@ -174,6 +178,40 @@ def test_each_user_network_is_served_on_a_socket_of_its_own(bench: Bench) -> Non
     assert f"addr.path={path}" in qemu[2]
     assert f"addr.path={other_path}" in qemu[6]
     assert Path(path).parent.parent == bench.runtime
+
+
+@pytest.mark.parametrize(
+    ("version", "asked", "kind", "words"),
+    [
+        ("11.1.3", [], "vhost-user", ["nic,netdev=wirebay0,model=virtio"]),
+        ("10.0.0", ["--transport", "auto"], "vhost-user", ["nic,netdev=wirebay0,model=virtio"]),
+        ("11.1.3", ["--transport", "stream"], "stream", ["nic,netdev=wirebay0,model=virtio"]),
+        ("9.2.1", [], "stream", ["nic,netdev=wirebay0,model=virtio"]),
+        (
+            "7.2.22",
+            ["--transport", "vhost-user"],
+            "vhost-user",
+            ["nic,netdev=wirebay0,model=virtio,vectors=0"],
+        ),
+        ("unknown", [], "stream", ["nic,netdev=wirebay0,model=virtio"]),
+        ("unknown", ["--transport", "vhost-user"], "vhost-user", ["nic,netdev=wirebay0,model=virtio"]),
+    ],
+)
+def test_vhost_user_is_taken_where_qemu_survives_it(
+    bench: Bench, version: str, asked: list[str], kind: str, words: list[str]
+) -> None:
+    command = ["qemu-system-x86_64", "-nic", "user,model=virtio"]
+    assert bench.run(*asked, "--", *command, STATUS="7", VERSION=version) == (7, "", "")
+    assert bench.log[1][0] == kind
+    qemu = next(entry for entry in bench.log if entry[0] == "qemu")
+    assert qemu[-1:] == words
+
+
+def test_a_transport_that_cannot_be_is_one_sentence(bench: Bench) -> None:
+    result = bench.run("--transport", "vhost-user", "--", "qemu-system-x86_64", "-nic", "user,model=e1000")
+    sentence = "--transport vhost-user: -nic user,model=e1000: it has no virtio-net card to itself"
+    assert result == (2, "", f"wirebay: {sentence}\n")
+    assert bench.log == []
 
 
 def test_nothing_is_left_behind(bench: Bench) -> None:
@@ -319,3 +357,4 @@ def test_our_options_end_where_qemus_command_line_begins() -> None:
     assert split_command(["-n", "qemu", "-n"]) == (["-n"], ["qemu", "-n"])
     assert split_command(["-n", "--", "-odd", "--"]) == (["-n"], ["-odd", "--"])
     assert split_command(["-n"]) == (["-n"], [])
+    assert split_command(["--transport", "auto", "qemu"]) == (["--transport", "auto"], ["qemu"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import socket
@@ -193,8 +194,10 @@ async def test_a_client_that_does_not_read_its_events_is_dropped(
 ) -> None:
     async with control(path) as (network, _), await Peer.at(path) as lazy, await Peer.at(path) as other:
         lazy.writer.transport.pause_reading()  # type: ignore[attr-defined]
-        while "does not read" not in caplog.text:
-            network.tell("WIREBAY_TEST", {"text": "x" * 10_000})
+        for number in itertools.count():  # about different things, or they would be thinned
+            if "does not read" in caplog.text:
+                break
+            network.tell("WIREBAY_TEST", {"netdev-id": str(number), "text": "x" * 10_000})
             assert (await other.receive())["event"] == "WIREBAY_TEST"
         lazy.writer.transport.resume_reading()  # type: ignore[attr-defined]
         await lazy.rest()

@@ -376,3 +376,74 @@ def test_what_guests_say_cannot_steer_the_terminal() -> None:
 )
 def test_durations_are_hours_minutes_and_seconds(seconds: float | None, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.anyio
+async def test_flows_of_every_network_are_fetched_page_by_page(shell: Shell) -> None:
+    await shell.desk.user()
+    await shell.desk.user("u1")
+
+    def page(request: dict[str, object]) -> dict[str, object]:
+        ends = {"guest": "fec0::15", "guest_port": 5, "peer": None, "peer_port": None}
+        moved = {"from_guest": 10, "to_guest": 2000, "age_ms": 61_000}
+        number = request["first"]
+        flow = {"proto": "udp", "state": f"page{number}", **ends, **moved}
+        return {"ok": {"flows": [flow], "next": 7 if number == 0 else None}}
+
+    shell.desk.fake.answers["flows"] = page
+    assert await shell.run("flows") == (
+        "PORT  PROTO  STATE  GUEST         PEER  SENT  RECEIVED  AGE\n"
+        "u0    udp    page0  [fec0::15]:5  -       10      2000  0:01:01\n"
+        "u0    udp    page7  [fec0::15]:5  -       10      2000  0:01:01\n"
+        "u1    udp    page0  [fec0::15]:5  -       10      2000  0:01:01\n"
+        "u1    udp    page7  [fec0::15]:5  -       10      2000  0:01:01\n"
+    )
+    found = await shell.json("flows", "u1")
+    assert isinstance(found, list)
+    assert [(flow["netdev-id"], flow["state"], flow["age"]) for flow in found] == [
+        ("u1", "page0", 61),
+        ("u1", "page7", 61),
+    ]
+
+
+@pytest.mark.anyio
+async def test_ports_are_added_moved_and_removed(shell: Shell) -> None:
+    network = shell.desk.network
+    assert await shell.run("add", "user,id=u0") == "u0: user network 10.0.2.0/24 and fec0::/64\n"
+    await shell.run("move", "u0", "hub3")
+    assert network.ports["u0"].hub is network.hubs["hub3"]
+    await shell.run("link", "u0", "down")
+    assert not network.ports["u0"].link
+    assert await shell.run("remove", "u0") == ""
+    assert not network.ports
+    assert await shell.run("remove", "u0", status=1) == "wirebay: Device 'u0' not found\n"
+
+
+@pytest.mark.anyio
+async def test_a_port_that_is_none_is_wrong_usage(shell: Shell) -> None:
+    assert await shell.run("add", "user", status=2) == "wirebay: Parameter 'id' is missing\n"
+
+
+@pytest.mark.anyio
+async def test_reload_and_quit_reach_the_process(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], anyio_backend: str
+) -> None:
+    done: list[str] = []
+
+    class Process:
+        def quit(self) -> None:
+            done.append("quit")
+
+        async def reload(self) -> dict[str, list[str]]:
+            added = [] if done else ["a", "b"]
+            done.append("reload")
+            return {"added": added, "removed": [], "replaced": [], "updated": added[:1]}
+
+    path = tmp_path / "control.sock"
+    async with lab() as (network, fake), controlled(network, str(path), Process()):
+        shell = Shell(path, Desk(network, fake), capsys)
+        assert await shell.run("reload") == "opened a, b; rules of a\n"
+        assert await shell.run("reload") == "nothing has changed\n"
+        assert await shell.json("reload") == {"added": [], "removed": [], "replaced": [], "updated": []}
+        assert await shell.run("quit") == ""
+    assert done == ["reload"] * 3 + ["quit"]

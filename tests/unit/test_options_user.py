@@ -170,7 +170,7 @@ def test_ip_is_a_net_of_24_bits_and_net_wins_over_it() -> None:
         ("ipv4=off,ipv6=off,dns=10.0.2.3", "IPv4 disabled but netmask/host/dns provided"),
         ("ipv6=on,host=10.0.2.2", "IPv4 disabled but netmask/host/dns provided"),
         ("restrict=1", "Parameter 'restrict' expects 'on' or 'off'"),
-        ("mtu=x", "Parameter 'mtu' expects an int64 value"),
+        ("mtu=x", "Parameter 'mtu' expects a uint64 value"),
         ("mtu=67", "Parameter 'mtu' expects a number from 68 to 65520"),
         ("mtu=65521", "Parameter 'mtu' expects a number from 68 to 65520"),
         ("host-loopback=maybe", "Parameter 'host-loopback' expects 'on' or 'off'"),

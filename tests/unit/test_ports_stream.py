@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ async def test_why_a_peer_went_is_logged(tmp_path: Path, caplog: pytest.LogCaptu
 async def test_a_peer_that_the_worker_refuses_is_dropped_and_the_next_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wirebay.ports.stream.ACCEPT_PAUSE", 0)
+    monkeypatch.setattr("wirebay.ports.peers.PAUSE", 0)
     async with lab() as (network, fake):
         fake.answers["stream_attach"] = refusal("host", "no room")
         await add(network, unix_server("vm0", tmp_path / "sock"))
@@ -331,3 +332,22 @@ async def test_a_peer_that_leaves_at_once_is_told_to_have_come_first(tmp_path: P
         with dial(tmp_path / "sock"):
             await until(lambda: len(seen) == 2)
         assert seen == ["NETDEV_STREAM_CONNECTED", "NETDEV_STREAM_DISCONNECTED"]
+
+
+async def test_a_peer_that_connects_in_a_loop_is_slowed_down_and_told_of_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("wirebay.ports.peers.BURST", 3)
+    monkeypatch.setattr("wirebay.ports.peers.RATE", 50)
+    started = time.monotonic()
+    async with lab() as (network, fake):
+        await add(network, unix_server("vm0", tmp_path / "sock"))
+        for number in range(1, 9):
+            with dial(tmp_path / "sock"):
+                await fake.asked("stream_attach", number)
+                fake.send(
+                    {"event": "stream_closed", "port": "vm0", "reason": "the peer closed the connection"}
+                )
+    assert time.monotonic() - started >= 4 / 50
+    sentence = "stream port 'vm0': peers come and go too fast; 50 a second are taken"
+    assert caplog.messages.count(sentence) == 1

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from wirebay.errors import OptionError
 from wirebay.options.netdev import UserOptions, parse_netdev
-from wirebay.options.qemu_command import Rewritten, rewrite
+from wirebay.options.qemu_command import Rewritten, Served, rewrite
 from wirebay.options.qemu_words import FLAGS, split_options
 
 QEMU = "qemu-system-x86_64"
@@ -18,6 +18,12 @@ QEMU = "qemu-system-x86_64"
 
 def stream(ident: str, number: int = 0) -> str:
     return f"-netdev stream,id={ident},server=off,addr.type=unix,addr.path=/run/wb/net{number}.sock"
+
+
+def user(text: str) -> UserOptions:
+    options = parse_netdev(text)
+    assert isinstance(options, UserOptions)
+    return options
 
 
 def rewritten(line: str) -> Rewritten:
@@ -160,11 +166,11 @@ def test_the_networks_come_with_their_options_and_sockets() -> None:
         "-netdev user,id=u0,mtu=9000 -nic user,hostfwd=tcp::2222-:22,model=virtio -net user,ip=10.1.1.0"
     )
     assert result.networks == [
-        (parse_netdev("user,id=u0,mtu=9000"), "/run/wb/net0.sock"),
-        (parse_netdev("user,id=wirebay0,hostfwd=tcp::2222-:22"), "/run/wb/net1.sock"),
-        (parse_netdev("user,id=wirebay1,net=10.1.1.0/24"), "/run/wb/net2.sock"),
+        Served(user("user,id=u0,mtu=9000"), "/run/wb/net0.sock"),
+        Served(user("user,id=wirebay0,hostfwd=tcp::2222-:22"), "/run/wb/net1.sock"),
+        Served(user("user,id=wirebay1,net=10.1.1.0/24"), "/run/wb/net2.sock"),
     ]
-    assert all(isinstance(options, UserOptions) for options, _ in result.networks)
+    assert all(isinstance(options, UserOptions) for options in [served.user for served in result.networks])
 
 
 @pytest.mark.parametrize(
@@ -179,13 +185,13 @@ def test_every_option_is_carried_through(spelling: str) -> None:
         "host-loopback=off,leases=/l,dhcp-host=52:54:00:12:34:56/10.1.0.50/web,host-record=x=10.1.0.6"
     )
     result = rewrite([QEMU, *spelling.format(options).split(" ", 1)], "/run/wb")
-    assert result.networks == [(parse_netdev(f"user,id=wirebay0,{options}"), "/run/wb/net0.sock")]
+    assert result.networks == [Served(user(f"user,id=wirebay0,{options}"), "/run/wb/net0.sock")]
 
 
 def test_a_comma_in_the_path_of_a_socket_is_escaped() -> None:
     result = rewrite([QEMU, "-nic", "user"], "/tmp/a,b")
     assert result.argv[2].endswith("addr.path=/tmp/a,,b/net0.sock")
-    assert result.networks[0][1] == "/tmp/a,b/net0.sock"
+    assert result.networks[0].path == "/tmp/a,b/net0.sock"
 
 
 @pytest.mark.parametrize(

@@ -17,17 +17,25 @@ from tests.unit.fake_worker import FakeWorker
 from tests.unit.lab import hubport, unix_server, user
 from wirebay import network as network_module
 from wirebay.cli import serve as serve_module
-from wirebay.cli.serve import plan, run, serve
+from wirebay.cli.daemon import Daemon, Source
+from wirebay.cli.serve import describe, make_parser, run
 from wirebay.errors import HostError, OptionError, WorkerError
 from wirebay.network import Network
 from wirebay.options.types import Netdev
+from wirebay.wiring import Description, ordered
 
 USER = "user,id=u0"
+NO_PORT = "Parameter 'netdev' expects a network backend id"
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
 
 
 @pytest.fixture
@@ -61,7 +69,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[[], FakeWorker]:
 def test_netdevs_that_contradict_each_other_are_refused_before_anything_starts(
     monkeypatch: pytest.MonkeyPatch, netdevs: list[str], sentence: str
 ) -> None:
-    monkeypatch.setattr(serve_module, "serve", None)
+    monkeypatch.setattr(serve_module, "start", None)
     with pytest.raises(OptionError) as error:
         run([word for netdev in netdevs for word in ("-netdev", netdev)])
     assert str(error.value) == sentence
@@ -82,18 +90,68 @@ def test_wrong_usage_has_status_2(argv: list[str]) -> None:
 def test_both_spellings_of_netdev_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
-    async def spy(netdevs: list[Netdev], ready_fd: int | None, control: str | None) -> int:
-        seen.extend(netdev.id for netdev in netdevs)
+    def spy(arguments: object, whole: Description) -> int:
+        seen.extend(netdev.id for netdev in whole.netdevs)
         return 0
 
-    monkeypatch.setattr(serve_module, "serve", spy)
+    monkeypatch.setattr(serve_module, "start", spy)
     assert run(["-netdev", "user,id=u0", "--netdev", "user,id=u1"]) == 0
     assert seen == ["u0", "u1"]
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ["-object", "filter-buffer,id=f,netdev=zz,interval=1"],
+            "Parameter 'netdev' expects a network backend id",
+        ),
+        (
+            ["-object", "filter-buffer,id=f,netdev=h0,interval=1"],
+            "Parameter 'netdev' expects a network backend id",
+        ),
+        (["-object", "filter-buffer,id=f,netdev=u0,interval=1"] * 2, "Duplicate ID 'f' for object"),
+        (["-chardev", "socket,id=c,path=x"] * 2, "Duplicate ID 'c' for chardev"),
+        (["-object", "filter-mirror,id=f,netdev=u0,outdev=c"], "Device 'c' not found"),
+        (["-object", "filter-redirector,id=f,netdev=u0,indev=c"], "IN Device 'c' not found"),
+        (["-object", "filter-buffer,id=f,netdev=u0,interval=1,position=id=g"], "filter 'g' not found"),
+        (["-object", "filter-dump,id=f,netdev=u0"], "Parameter 'file' is missing"),
+        (["-netdev", "switchport,id=p,switch=lan,netdev=u0"], "netdev 'u0' is already on hubport 'h0'"),
+    ],
+)
+def test_filters_and_places_that_cannot_be_are_refused_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], sentence: str
+) -> None:
+    monkeypatch.setattr(serve_module, "start", None)
+    with pytest.raises(OptionError) as error:
+        run(["-netdev", USER, "-netdev", "hubport,id=h0,hubid=0,netdev=u0", *words])
+    assert str(error.value) == sentence
+
+
+@pytest.mark.anyio
+async def test_filters_are_added_when_all_ports_are_there(
+    fake: Callable[[], FakeWorker], tmp_path: Path
+) -> None:
+    worker = fake()
+    words = ["-netdev", USER, "-chardev", f"socket,id=c0,path={tmp_path}/c,server=on,wait=off"]
+    words += ["-object", "filter-mirror,id=m0,netdev=u0,outdev=c0"]
+    words += ["-object", "filter-buffer,id=b0,netdev=u0,interval=9,position=head"]
+    arguments = make_parser().parse_args(words)
+    read, write = os.pipe()
+    task = asyncio.create_task(Daemon(Source(arguments, describe(arguments)), {}).serve(write))
+    assert await ready(read) == b"1"
+    assert (tmp_path / "c").is_socket()
+    added = [(r["filter"], r["place"], r["kind"]) for r in worker.sent("filter_add")]
+    assert added == [("m0", 0, {"mirror": {"vnet_hdr": False}}), ("b0", 0, {"buffer": {"interval": 9}})]
+    os.kill(os.getpid(), signal.SIGTERM)
+    await task
+    assert [request["filter"] for request in worker.sent("filter_remove")] == ["b0", "m0"]
+    assert not (tmp_path / "c").exists()
+
+
 def test_hubports_come_last() -> None:
     netdevs: list[Netdev] = [hubport("h0", 0, "u0"), user("u0"), hubport("h1", 0, "u1"), user("u1")]
-    assert [netdev.id for netdev in plan(netdevs)] == ["u0", "u1", "h0", "h1"]
+    assert [netdev.id for netdev in ordered(netdevs)] == ["u0", "u1", "h0", "h1"]
 
 
 class Running:
@@ -101,7 +159,8 @@ class Running:
 
     def __init__(self, fake: FakeWorker, netdevs: list[Netdev], ready_fd: int | None = None) -> None:
         self.fake = fake
-        self.task = asyncio.create_task(serve(netdevs, ready_fd))
+        source = Source(make_parser().parse_args([]), Description(netdevs=tuple(netdevs)))
+        self.task = asyncio.create_task(Daemon(source, {}).serve(ready_fd))
 
     def stop(self) -> None:
         """As `kill` does, once it is ready."""

@@ -43,6 +43,7 @@ class Guest:
         self.mac = bytes((0x52, 0x54, 0, 0x12, 0x34, number))
         self.address = GUEST
         self.gateway_mac = BROADCAST
+        self._knows_gateway = False
         self.sock = sock
         self._buffer = bytearray()
         sock.setblocking(False)
@@ -76,10 +77,13 @@ class Guest:
         async with asyncio.timeout(PATIENCE):
             await self._have(4)
             (length,) = struct.unpack_from("!I", self._buffer)
-            await self._have(4 + length)
-        frame = bytes(self._buffer[4 : 4 + length])
-        del self._buffer[: 4 + length]
-        return frame
+            return (await self._take(4 + length))[4:]
+
+    async def _take(self, size: int) -> bytes:
+        await self._have(size)
+        taken = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return taken
 
     async def _have(self, size: int) -> None:
         while len(self._buffer) < size:
@@ -106,7 +110,7 @@ class Guest:
             if kind == ARP:
                 await self._answer_arp(payload)
             elif kind == IPV4 and wanted(packet := parse_ipv4(payload)):
-                if self.gateway_mac == BROADCAST:
+                if not self._knows_gateway:
                     self.gateway_mac = frame[6:12]
                 return packet
 
@@ -135,9 +139,10 @@ class Guest:
         """Let the network know who has our address, and learn who has the gateway's."""
         request = arp(1, self.mac, self.address, bytes(6), GATEWAY)
         await self.send(ethernet(BROADCAST, self.mac, ARP, request))
-        while (frame := await self.receive())[12:14] != struct.pack("!H", ARP):
+        # On a segment of many guests, their questions are heard as well.
+        while (frame := await self.receive())[12:22] != struct.pack("!HHHBBH", ARP, 1, IPV4, 6, 4, 2):
             pass
-        self.gateway_mac = frame[22:28]
+        self.gateway_mac, self._knows_gateway = frame[22:28], True
 
     async def accept(self, port: int) -> Connection:
         """Answer the next connection to this port of ours."""

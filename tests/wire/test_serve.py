@@ -18,12 +18,19 @@ COMMAND = [sys.executable, "-c", "import sys; from wirebay.cli import main; sys.
 
 
 @contextmanager
-def serving(*netdevs: str, words: Sequence[str] = ()) -> Iterator[subprocess.Popen[str]]:
+def serving(
+    *netdevs: str, words: Sequence[str] = (), stdin: int | None = None, stdout: int | None = None
+) -> Iterator[subprocess.Popen[str]]:
     """`wirebay serve` that is ready; `words` are further options."""
     read, write = os.pipe()
     words = [*words, *(word for netdev in netdevs for word in ("-netdev", netdev))]
     with subprocess.Popen(
-        [*COMMAND, *words, "--ready-fd", str(write)], stderr=subprocess.PIPE, text=True, pass_fds=(write,)
+        [*COMMAND, *words, "--ready-fd", str(write)],
+        stdin=stdin,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        pass_fds=(write,),
     ) as process:
         os.close(write)
         try:

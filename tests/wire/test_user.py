@@ -99,6 +99,8 @@ async def test_two_guests_get_two_addresses(network: Network, guest: Guest) -> N
         for client in (guest, other):
             await client.send_udp(("0.0.0.0", 68), ("255.255.255.255", 67), dhcp(client.mac, {53: b"\x01"}))
             addresses.append(parse_dhcp((await client.datagram(68))[1])[0])
+            # Offers are broadcast: the other guest hears this one too.
+            await (other if client is guest else guest).datagram(68)
     assert addresses == ["10.0.2.15", "10.0.2.16"]
 
 

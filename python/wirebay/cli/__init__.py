@@ -15,7 +15,7 @@ from wirebay.errors import OptionError, WirebayError
 INTERRUPTED = 130  # what a shell reports for a program that SIGINT ended
 BROKEN_PIPE = 141  # and SIGPIPE
 
-COMMANDS = ("qemu", "ns", "serve", "ctl", "doctor")
+COMMANDS = ("qemu", "ns", "serve", "card", "ctl", "doctor")
 
 HELP = """\
 usage: wirebay COMMAND [OPTIONS] ...
@@ -31,6 +31,9 @@ A fast network for virtual machines and rootless namespaces, without root.
   serve    Run ports and hubs by hand, for several guests on one network.
              wirebay serve -netdev user,id=u0 \\
                  -netdev stream,id=vm0,server=on,addr.type=unix,addr.path=vm0.sock
+
+  card     A simulated network card for a virtual machine, over vfio-user.
+             wirebay card ne2k_pci --socket card.sock -netdev user,id=u0
 
   ctl      Ask and change one that runs with --control: ports, forwards, leases, counters, events.
              wirebay ctl --socket lab.sock forwards add tcp:127.0.0.1:8080-:80

@@ -8,6 +8,8 @@ import socket
 from pathlib import Path
 
 from wirebay.cli.ctl_act import HMP, MONITOR, PING, QMP
+from wirebay.cli.ctl_change import ADD, LINK, MOVE, QUIT, RELOAD, REMOVE
+from wirebay.cli.ctl_flows import FLOWS
 from wirebay.cli.ctl_read import FORWARDS, LEASES, PORTS, STATS, STATUS
 from wirebay.cli.ctl_verb import Verb
 from wirebay.cli.parser import Parser
@@ -18,9 +20,15 @@ from wirebay.errors import OptionError
 ENVIRONMENT = "WIREBAY_CONTROL"
 
 VERBS: dict[str, Verb] = {
-    verb.name: verb for verb in (STATUS, PORTS, FORWARDS, LEASES, STATS, PING, MONITOR, HMP, QMP)
+    verb.name: verb
+    for verb in (
+        *(STATUS, PORTS, ADD, REMOVE, MOVE, LINK, FLOWS, FORWARDS, LEASES, STATS),
+        *(PING, MONITOR, RELOAD, QUIT, HMP, QMP),
+    )
 }
 
+COMPLETION = "completion"  # which needs nobody to talk to
+LISTED = ", ".join((*VERBS, COMPLETION))
 USAGE = "[--socket PATH] COMMAND [ARGUMENT...]"
 
 DESCRIPTION = """\
@@ -28,7 +36,10 @@ Talk to a wirebay that runs with --control PATH. It is found by --socket, else b
 WIREBAY_CONTROL, else it is the only one whose socket is $XDG_RUNTIME_DIR/wirebay/NAME.sock.
 
 commands:
-""" + "\n".join(f"  {verb.name:<10}{verb.purpose}" for verb in VERBS.values())
+""" + "\n".join(
+    [f"  {verb.name:<11}{verb.purpose}" for verb in VERBS.values()]
+    + [f"  {COMPLETION:<11}print the completion of all commands for a shell"]
+)
 
 EXAMPLES = """\
 examples:
@@ -43,6 +54,8 @@ examples:
 
 def run(argv: list[str]) -> int:
     """The command. Returns its exit status; raises OptionError for wrong usage, HostError at run time."""
+    if argv[:1] == [COMPLETION]:
+        return print_completion(argv[1:])
     verb, arguments = parse(argv)
     with Client(find_socket(arguments.socket)) as client:
         return verb.run(client, arguments)
@@ -50,22 +63,45 @@ def run(argv: list[str]) -> int:
 
 def parse(argv: list[str]) -> tuple[Verb, argparse.Namespace]:
     """Which command is meant, and its arguments. Leaves if they are wrong."""
-    parser = Parser("ctl", usage=USAGE, description=DESCRIPTION, epilog=EXAMPLES)
-    add_socket_option(parser, None)
-    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND", help="one of the above")
+    parser = make_parser()
     own = parser.parse_args(argv)
     if not own.words:
-        parser.error(f"give a command: {', '.join(VERBS)}")
+        parser.error(f"give a command: {LISTED}")
     name, *words = own.words
     if name not in VERBS:
-        parser.error(f"unknown command '{name}'; the commands are {', '.join(VERBS)}")
+        parser.error(f"unknown command '{name}'; the commands are {LISTED}")
     verb = VERBS[name]
-    inner = Parser(f"ctl {verb.name}", usage=verb.usage, description=f"{verb.purpose}.")
-    add_socket_option(inner, own.socket)
-    verb.add_arguments(inner)
+    inner = make_inner_parser(verb, own.socket)
     arguments = inner.parse_intermixed_args(words)  # options may stand between the words
     verb.check(inner, arguments)
     return verb, arguments
+
+
+def make_parser() -> Parser:
+    """The parser of what stands before the command, and of the command's name."""
+    parser = Parser("ctl", usage=USAGE, description=DESCRIPTION, epilog=EXAMPLES)
+    add_socket_option(parser, None)
+    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND", help="one of the above")
+    return parser
+
+
+def make_inner_parser(verb: Verb, path: str | None = None) -> Parser:
+    """The parser of one command's arguments; `path` is the socket that was named before it."""
+    parser = Parser(f"ctl {verb.name}", usage=verb.usage, description=f"{verb.purpose}.")
+    add_socket_option(parser, path)
+    verb.add_arguments(parser)
+    return parser
+
+
+def print_completion(argv: list[str]) -> int:
+    """Print the script that teaches a shell what can be typed."""
+    from wirebay.cli.completion import SHELLS
+    from wirebay.cli.completion_words import all_words
+
+    parser = Parser(f"ctl {COMPLETION}", usage="SHELL", description="print the completion of all commands.")
+    parser.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
+    print(SHELLS[parser.parse_args(argv).shell](all_words()), end="")
+    return 0
 
 
 def add_socket_option(parser: Parser, default: str | None) -> None:

@@ -32,11 +32,16 @@ Try what wirebay needs on this host, one line for each: its state, what was foun
 The exit status is 1 when something is missing that 'wirebay ns' cannot do without, else 0."""
 
 
-def run(argv: list[str]) -> int:
-    """The command. Returns its exit status."""
+def make_parser() -> Parser:
+    """The parser of the command's arguments."""
     parser = Parser("doctor", usage="[--json]", description=DESCRIPTION)
     parser.add_argument("--json", action="store_true", help="print the checks as a JSON list")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def run(argv: list[str]) -> int:
+    """The command. Returns its exit status."""
+    arguments = make_parser().parse_args(argv)
     checks = examine()
     sys.stdout.write(as_json(checks) if arguments.json else table(checks))
     return exit_status(checks)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Protocol
 
 from wirebay.errors import WorkerError
@@ -62,8 +62,16 @@ async def _cancelled_by_signals(main: Coroutine[Any, Any, int]) -> int:
         return 128 + received[0]
 
 
-async def until_stopped(network: FailingNetwork, pidfd: int | None = None) -> None:
-    """Wait for one of STOP_SIGNALS, or for the end of the process behind `pidfd`.
+async def until_stopped(
+    network: FailingNetwork,
+    pidfd: int | None = None,
+    *,
+    ends: Iterable[asyncio.Future[str]] = (),
+    on_hangup: Callable[[], None] | None = None,
+) -> None:
+    """Wait for one of STOP_SIGNALS, for the end of the process behind `pidfd`, or for one of `ends`.
+
+    SIGHUP does not count where `on_hangup` is there: that is called then.
 
     After this the signals have no effect: what is left to do then is to clean up. Raises WorkerError when the
     network fails first.
@@ -73,13 +81,18 @@ async def until_stopped(network: FailingNetwork, pidfd: int | None = None) -> No
     failure = asyncio.ensure_future(network.failed())
     for number in heeded():
         loop.add_signal_handler(number, resolve, stopped)
+    if on_hangup is not None:
+        loop.add_signal_handler(signal.SIGHUP, on_hangup)
     if pidfd is not None:
         loop.add_reader(pidfd, resolve, stopped)
     try:
-        await asyncio.wait((stopped, failure), return_when=asyncio.FIRST_COMPLETED)
-        if not stopped.done():
+        awaited: list[asyncio.Future[Any]] = [stopped, failure, *ends]
+        await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+        if failure.done() and not stopped.done():
             raise WorkerError(failure.result())
     finally:
         failure.cancel()
+        if on_hangup is not None:
+            loop.add_signal_handler(signal.SIGHUP, resolve, stopped)
         if pidfd is not None:
             loop.remove_reader(pidfd)

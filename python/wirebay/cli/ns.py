@@ -14,7 +14,7 @@ from ipaddress import IPv4Interface, IPv6Address, IPv6Interface
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from wirebay.cli.control import add_control_option, check_control, controlled
+from wirebay.cli.control import Doors, add_api_option, add_control_option
 from wirebay.cli.parser import Parser
 from wirebay.cli.ready import check_ready_fd, report_ready
 from wirebay.errors import HostError, OptionError, WirebayError
@@ -58,11 +58,11 @@ def run(argv: list[str]) -> int:
     arguments = parse(argv)
     options = user_options(arguments)
     guest = guest_config(options, arguments.ifname)
-    control = check_control(arguments.control)
+    doors = Doors.of(arguments)
     check_ready_fd(arguments.ready_fd)
     if arguments.pid is not None:
-        return serve_process(arguments.pid, options, guest, arguments.ready_fd, control)
-    return run_command(arguments.command, options, guest, arguments.ready_fd, control)
+        return serve_process(arguments.pid, options, guest, arguments.ready_fd, doors)
+    return run_command(arguments.command, options, guest, arguments.ready_fd, doors)
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -97,6 +97,7 @@ def make_parser() -> Parser:
     add("--pid", type=int, metavar="PID", help="connect the namespace of this process instead")
     add("--ifname", default="tap0", metavar="NAME", help="name of the interface inside (default: tap0)")
     add_control_option(parser)
+    add_api_option(parser)
     add("--ready-fd", type=int, metavar="N", help='write "1" to descriptor N when the network is up')
     return parser
 
@@ -210,7 +211,7 @@ async def drained(network: Network) -> None:
 
 
 def run_command(
-    command: list[str], options: UserOptions, guest: GuestConfig, ready_fd: int | None, control: str | None
+    command: list[str], options: UserOptions, guest: GuestConfig, ready_fd: int | None, doors: Doors
 ) -> int:
     """Run `command` in a namespace of its own; returns its exit status."""
     from wirebay.netns import spawn
@@ -225,7 +226,7 @@ def run_command(
             report_ready(ready_fd)
 
         async def serve(network: Network) -> int:
-            async with controlled(network, control):
+            async with doors.open(network):
                 status = await supervise(inside.pid, network, command[0], go=go)
             await drained(network)
             return status
@@ -236,7 +237,7 @@ def run_command(
 
 
 def serve_process(
-    pid: int, options: UserOptions, guest: GuestConfig, ready_fd: int | None, control: str | None
+    pid: int, options: UserOptions, guest: GuestConfig, ready_fd: int | None, doors: Doors
 ) -> int:
     """Connect the namespace of process `pid`, and serve it until the process ends or a signal says stop."""
     from wirebay.cli.loop import run_loop, until_stopped
@@ -249,7 +250,7 @@ def serve_process(
         check_alive(pid, pidfd)
 
         async def serve(network: Network) -> int:
-            async with controlled(network, control):
+            async with doors.open(network):
                 report_ready(ready_fd)
                 await until_stopped(network, pidfd)
             return 0

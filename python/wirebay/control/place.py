@@ -16,20 +16,33 @@ from wirebay.errors import HostError
 from wirebay.options.types import UnixAddr
 from wirebay.ports.sockets import check, identity, unlink_if
 
-__all__ = ["listening_at", "stranger"]
+__all__ = ["Place", "listening_at", "stranger"]
+
+#: A path, or a socket that listens already: somebody else opened it, and keeps it and its file.
+Place = str | socket.socket
 
 BACKLOG = 16
 OWNER_ONLY = 0o600
+BUSY = "another process listens there"
 ROOT = 0  # may look into every process anyway
 _CREDENTIALS = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
 
 
+class PlaceTakenError(Exception):
+    """Something is at the place already; the text says what."""
+
+
 @contextlib.contextmanager
-def listening_at(path: str) -> Iterator[socket.socket]:
-    """A listening socket at `path`, which is removed afterwards.
+def listening_at(path: Place, option: str = "--control") -> Iterator[socket.socket]:
+    """A listening socket at `path`, which is removed afterwards; errors name the option.
 
     Raises OptionError for a path that is too long, HostError when the place is taken or cannot be had.
     """
+    if isinstance(path, socket.socket):
+        with path.dup() as listener:
+            listener.setblocking(False)
+            yield listener
+        return
     check(UnixAddr(path=path))
     place = Path(path).absolute()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
@@ -37,7 +50,9 @@ def listening_at(path: str) -> Iterator[socket.socket]:
         try:
             ours = claim(listener, place)
         except OSError as error:
-            raise HostError(f"--control {path}: {error.strerror}") from error
+            raise HostError(f"{option} {path}: {error.strerror}") from error
+        except PlaceTakenError as error:
+            raise HostError(f"{option} {place}: {error}") from None
         try:
             yield listener
         finally:
@@ -45,7 +60,7 @@ def listening_at(path: str) -> Iterator[socket.socket]:
 
 
 def claim(listener: socket.socket, place: Path) -> tuple[int, int] | None:
-    """Listen at `place`; returns the identity of the file. Raises HostError and OSError."""
+    """Listen at `place`; returns the identity of the file. Raises PlaceTakenError and OSError."""
     if place.parent == runtime_directory():
         place.parent.mkdir(mode=0o700, exist_ok=True)
     remove_stale(place)
@@ -55,7 +70,7 @@ def claim(listener: socket.socket, place: Path) -> tuple[int, int] | None:
         listener.bind(str(place))
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise taken(place) from None
+            raise PlaceTakenError(BUSY) from None
         raise
     ours = identity(place)
     listener.listen(BACKLOG)
@@ -63,12 +78,12 @@ def claim(listener: socket.socket, place: Path) -> tuple[int, int] | None:
 
 
 def remove_stale(place: Path) -> None:
-    """Remove a socket that nobody listens on any more. Raises HostError when something else is there."""
+    """Remove a socket that nobody listens on any more. Raises PlaceTakenError if something is."""
     seen = identity(place)
     if seen is None:
         return
     if not stat.S_ISSOCK(place.lstat().st_mode):
-        raise HostError(f"--control {place}: the path exists and is not a socket")
+        raise PlaceTakenError("the path exists and is not a socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as visitor:
         visitor.setblocking(False)  # a backlog that is full is a sign of life too
         try:
@@ -76,14 +91,9 @@ def remove_stale(place: Path) -> None:
         except ConnectionRefusedError:
             unlink_if(place, seen)
         except BlockingIOError:
-            raise taken(place) from None
+            raise PlaceTakenError(BUSY) from None
         else:
-            raise taken(place)
-
-
-def taken(place: Path) -> HostError:
-    """What to raise for a place where somebody listens."""
-    return HostError(f"--control {place}: another process listens there")
+            raise PlaceTakenError(BUSY)
 
 
 def stranger(peer: socket.socket) -> str | None:

@@ -18,10 +18,12 @@ from typing import Any
 
 from wirebay.control.commands import COMMANDS
 from wirebay.control.commands.general import version
+from wirebay.control.events import subject
 from wirebay.control.message import Splitter, TooLongError, encode, event, failure, greeting
-from wirebay.control.place import listening_at, stranger
+from wirebay.control.place import Place, listening_at, stranger
 from wirebay.control.session import Session
-from wirebay.control.table import Context
+from wirebay.control.table import Context, Process
+from wirebay.control.throttle import Throttle
 from wirebay.network import Network
 
 __all__ = ["controlled"]
@@ -36,13 +38,13 @@ logger = logging.getLogger("wirebay")
 
 
 @contextlib.asynccontextmanager
-async def controlled(network: Network, path: str) -> AsyncIterator[None]:
-    """Inside the context the network can be controlled over a unix socket at `path`.
+async def controlled(network: Network, path: Place, process: Process | None = None) -> AsyncIterator[None]:
+    """Inside the context the network can be controlled over a unix socket at `path`, and `process` with it.
 
     Raises OptionError for a path that is too long, HostError when the place is taken or cannot be had.
     """
     with listening_at(path) as listener:
-        server = ControlServer(network)
+        server = ControlServer(network, process)
         listening = await asyncio.start_unix_server(server.serve, sock=listener)
         unwatch = network.watch(server.tell)
         try:
@@ -56,14 +58,32 @@ async def controlled(network: Network, path: str) -> AsyncIterator[None]:
 class ControlServer:
     """All clients of one network."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, process: Process | None = None) -> None:
         started = time.monotonic()
-        self._context = Context(network, lambda: time.monotonic() - started)
+        self._context = Context(network, lambda: time.monotonic() - started, process)
         self._clients: dict[Client, asyncio.Task[None]] = {}
+        self._throttle: Throttle[bytes] = Throttle()
+        self._timer: asyncio.TimerHandle | None = None
 
     def tell(self, name: str, data: Mapping[str, Any]) -> None:
-        """Send an event to every client that gets any."""
-        message = encode(event(name, data, time.time()))
+        """Send an event to every client that gets any; of many alike the newest, a little later."""
+        message, now = encode(event(name, data, time.time())), asyncio.get_running_loop().time()
+        if self._throttle.offer(subject(name, data), message, now):
+            self._broadcast(message)
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        deadline = self._throttle.deadline()
+        if self._timer is None and deadline is not None:
+            self._timer = asyncio.get_running_loop().call_at(deadline, self._send_due)
+
+    def _send_due(self) -> None:
+        self._timer = None
+        for message in self._throttle.due(asyncio.get_running_loop().time()):
+            self._broadcast(message)
+        self._set_timer()
+
+    def _broadcast(self, message: bytes) -> None:
         for client in self._clients:
             if client.session.ready:
                 client.send(message)
@@ -95,6 +115,8 @@ class ControlServer:
 
     async def close(self) -> None:
         """End all clients, whatever they are at."""
+        if self._timer:
+            self._timer.cancel()
         tasks = list(self._clients.values())
         for task in tasks:
             task.cancel()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from wirebay.network import Network
 
-__all__ = ["Command", "Context", "QmpError", "device_not_found"]
+__all__ = ["Command", "Context", "Process", "QmpError", "device_not_found"]
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
+    "boolean": (bool,),
     "integer": (int,),
     "number": (int, float),
 }
@@ -31,20 +32,31 @@ def device_not_found(name: str) -> QmpError:
     return QmpError(f"Device '{name}' not found", "DeviceNotFound")
 
 
+class Process(Protocol):
+    """What a command line lets its control do with it."""
+
+    def quit(self) -> None:
+        """End as SIGTERM does."""
+
+    async def reload(self) -> dict[str, Any]:
+        """Read the file again; returns what was changed. Raises WirebayError if that fails."""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What commands act on. `uptime` tells the seconds since the start."""
+    """What commands act on: a network, and its process unless that is a program's. `uptime` is in seconds."""
 
     network: Network
     uptime: Callable[[], float]
+    process: Process | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
     """A command of the table.
 
-    `arguments` gives the type of each (string, integer or number), with a question mark where it may be left
-    out; None means that the function checks them itself. They reach it as keywords, `_` for `-`.
+    `arguments` gives the type of each (string, boolean, integer or number), with a question mark where it may
+    be left out; None means that the function checks them itself. They reach it as keywords, `_` for `-`.
     """
 
     name: str
@@ -66,7 +78,7 @@ def check_arguments(given: Mapping[str, Any], expected: Mapping[str, str]) -> di
                 continue
             raise QmpError(f"Parameter '{name}' is missing")
         value, wanted = given[name], kind.removesuffix("?")
-        if isinstance(value, bool) or not isinstance(value, _TYPES[wanted]):
+        if isinstance(value, bool) is not (wanted == "boolean") or not isinstance(value, _TYPES[wanted]):
             raise QmpError(f"Invalid parameter type for '{name}', expected: {wanted}")
     for name in given:
         if name not in expected:

@@ -12,6 +12,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Self
 
 from wirebay.errors import OptionError
 from wirebay.options.grammar import Pairs, last
@@ -28,6 +29,7 @@ _BOOLEANS = {
 _ADDRESSES = (IPv4Address, IPv4Network, IPv6Address, IPv6Network)
 _RANGES = {
     "int64_t": range(-(1 << 63), 1 << 63),
+    "uint64_t": range(1 << 64),
     "int32_t": range(-(1 << 31), 1 << 31),
     "uint16_t": range(1 << 16),
     "uint32_t": range(1 << 32),
@@ -48,6 +50,8 @@ class Reader(ABC):
     """The values of one option, by name. Absent ones read as None (lists: empty)."""
 
     has_shorthands = False
+    # What a signed and an unsigned number is called when it is none.
+    _integer_words = ("integer", "integer")
 
     def __init__(self, names: Iterable[str], prefix: str = "") -> None:
         self._unread = dict.fromkeys(names)
@@ -57,6 +61,10 @@ class Reader(ABC):
         """A text."""
         self._unread.pop(name, None)
         return self._string(name)
+
+    def has(self, name: str) -> bool:
+        """Whether the name was given and not read yet."""
+        return name in self._unread
 
     def strings(self, name: str) -> list[str]:
         """A list of texts, in the order given."""
@@ -69,9 +77,9 @@ class Reader(ABC):
         return self._boolean(name)
 
     def integer(self, name: str, c_type: str) -> int | None:
-        """A whole number that fits QEMU's `c_type`: int64_t, int32_t, uint16_t or uint32_t."""
+        """A whole number that fits QEMU's `c_type`: int64_t, int32_t, uint16_t, uint32_t or uint64_t."""
         self._unread.pop(name, None)
-        number = self._integer(name)
+        number = self._integer(name, self._integer_words[c_type.startswith("u")])
         if number is not None and number not in _RANGES[c_type]:
             raise OptionError(f"Parameter '{name}' expects {c_type}")
         return number
@@ -126,9 +134,6 @@ class Reader(ABC):
     def _section(self, name: str) -> Reader: ...
 
     @abstractmethod
-    def _integer(self, name: str) -> int | None: ...
-
-    @abstractmethod
     def _unexpected(self, name: str) -> OptionError: ...
 
     def _boolean(self, name: str) -> bool | None:
@@ -137,7 +142,7 @@ class Reader(ABC):
             raise OptionError(f"Parameter '{self._prefix}{name}' expects 'on' or 'off'")
         return None if text is None else _BOOLEANS[text]
 
-    def _parse_integer(self, name: str, expected: str) -> int | None:
+    def _integer(self, name: str, expected: str) -> int | None:
         text = self._string(name)
         number = None if text is None else parse_number(text)
         if text is not None and number is None:
@@ -149,6 +154,7 @@ class OldReader(Reader):
     """Reads the old spelling; the last of repeated scalars wins."""
 
     has_shorthands = True
+    _integer_words = ("an int64 value", "a uint64 value")
 
     def __init__(self, pairs: Pairs) -> None:
         super().__init__(name for name, _ in pairs)
@@ -162,9 +168,6 @@ class OldReader(Reader):
 
     def _section(self, name: str) -> Reader:
         raise self.missing(name)  # the old spelling cannot nest
-
-    def _integer(self, name: str) -> int | None:
-        return self._parse_integer(name, "an int64 value")
 
     def _unexpected(self, name: str) -> OptionError:
         return OptionError(f"Invalid parameter '{name}'")
@@ -197,7 +200,7 @@ class KeyvalReader(Reader):
             return element
         if not isinstance(element, Mapping):
             raise self._wrong_type(name, "object")
-        wrapped = type(self)(element, f"{self._prefix}{name}.")
+        wrapped = self._inner(name, element)
         value = wrapped.required("str")
         wrapped.finish()
         return value
@@ -208,10 +211,11 @@ class KeyvalReader(Reader):
             raise self.missing(name)
         if not isinstance(value, Mapping):
             raise self._wrong_type(name, "object")
-        return type(self)(value, f"{self._prefix}{name}.")
+        return self._inner(name, value)
 
-    def _integer(self, name: str) -> int | None:
-        return self._parse_integer(name, "integer")
+    def _inner(self, name: str, tree: Mapping[str, object]) -> Self:
+        """A reader of what lies under a name."""
+        return type(self)(tree, f"{self._prefix}{name}.")
 
     def _unexpected(self, name: str) -> OptionError:
         return OptionError(f"Parameter '{self._prefix}{name}' is unexpected")
@@ -244,11 +248,11 @@ class ObjectReader(KeyvalReader):
             return value
         raise self._wrong_type(name, "boolean")
 
-    def _integer(self, name: str) -> int | None:
+    def _integer(self, name: str, expected: str) -> int | None:
         value = self._tree.get(name)
         if value is None or (isinstance(value, int) and not isinstance(value, bool)):
             return value
-        raise self._wrong_type(name, "integer")
+        raise self._wrong_type(name, expected)
 
 
 def not_served(what: str) -> OptionError:

@@ -2,64 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from wirebay.errors import OptionError
-from wirebay.options.reader import Reader, not_served
-from wirebay.options.types import FdAddr, InetAddr, StreamOptions, UnixAddr
+from wirebay.options.link_types import StreamOptions
+from wirebay.options.reader import Reader
+from wirebay.options.socket_addr import NOT_SERVED_INET, read_addr
 
-NOT_SERVED_INET = ("keep-alive-count", "keep-alive-idle", "keep-alive-interval", "mptcp")
+__all__ = ["NOT_SERVED_INET", "read_max_peers", "read_stream"]
+
+MAX_PEERS = 1024
 
 
 def read_stream(ident: str, reader: Reader) -> StreamOptions:
     """Read and check the options of `stream`.
 
-    `reconnect-ms` is milliseconds, 0 for never; a negative one is refused, where QEMU wraps it. Raises
-    OptionError with QEMU's sentence.
+    `reconnect-ms` is milliseconds, 0 for never; a negative one is refused, where QEMU wraps it. Ours:
+    `max-peers`. Raises OptionError with QEMU's sentence.
     """
-    section = reader.section("addr")
-    kind = section.required("type")
-    if kind == "vsock":
-        raise not_served("option 'addr.type=vsock' of the stream network")
-    if kind not in _ADDRESSES:
-        raise OptionError(f"Parameter 'type' does not accept value '{kind}'")
-    addr = _ADDRESSES[kind](section)
-    section.finish()
+    addr = read_addr(reader.section("addr"), "addr", "stream")
     server = reader.boolean("server") or False
     reconnect_ms = reader.integer("reconnect-ms", "uint32_t")
+    max_peers = read_max_peers(reader, server)
     reader.finish()
     if server and reconnect_ms is not None:
         raise OptionError("'reconnect-ms' option is incompatible with socket in server mode")
-    return StreamOptions(id=ident, server=server, addr=addr, reconnect_ms=reconnect_ms or 0)
-
-
-def _inet(section: Reader) -> InetAddr:
-    section.refuse(NOT_SERVED_INET, "stream")
-    return InetAddr(
-        host=section.required("host"),
-        port=section.required("port"),
-        numeric=section.boolean("numeric") or False,
-        to=section.integer("to", "uint16_t"),
-        ipv4=section.boolean("ipv4"),
-        ipv6=section.boolean("ipv6"),
-        keep_alive=section.boolean("keep-alive") or False,
+    return StreamOptions(
+        id=ident, server=server, addr=addr, reconnect_ms=reconnect_ms or 0, max_peers=max_peers or 1
     )
 
 
-def _unix(section: Reader) -> UnixAddr:
-    return UnixAddr(
-        path=section.required("path"),
-        abstract=section.boolean("abstract") or False,
-        tight=section.boolean("tight") is not False,
-    )
-
-
-def _fd(section: Reader) -> FdAddr:
-    return FdAddr(fd=section.required("str"))
-
-
-_ADDRESSES: dict[str, Callable[[Reader], InetAddr | UnixAddr | FdAddr]] = {
-    "inet": _inet,
-    "unix": _unix,
-    "fd": _fd,
-}
+def read_max_peers(reader: Reader, server: bool) -> int | None:
+    """Read `max-peers`, which only a server has."""
+    max_peers = reader.integer("max-peers", "uint32_t")
+    if max_peers is None:
+        return None
+    if not server:
+        raise OptionError("'max-peers' option is only valid with server=on")
+    if not 1 <= max_peers <= MAX_PEERS:
+        raise OptionError(f"Parameter 'max-peers' expects a number from 1 to {MAX_PEERS}")
+    return max_peers

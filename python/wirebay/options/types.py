@@ -9,6 +9,55 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Literal
 
+from wirebay.options.link_types import (
+    BessOptions,
+    BridgeOptions,
+    DgramOptions,
+    FdAddr,
+    InetAddr,
+    L2tpv3Options,
+    SocketOptions,
+    StdioOptions,
+    StreamOptions,
+    TapOptions,
+    UnixAddr,
+    VdeOptions,
+    VfkitOptions,
+    VhostUserOptions,
+    VxlanOptions,
+)
+
+__all__ = [
+    "Address",
+    "BessOptions",
+    "BridgeOptions",
+    "CommandTarget",
+    "DgramOptions",
+    "DhcpHost",
+    "FdAddr",
+    "GuestForward",
+    "HostForward",
+    "HubportOptions",
+    "InetAddr",
+    "InetTarget",
+    "L2tpv3Options",
+    "Netdev",
+    "Plan4",
+    "Plan6",
+    "SocketOptions",
+    "StdioOptions",
+    "StreamOptions",
+    "SwitchportOptions",
+    "TapOptions",
+    "UnixAddr",
+    "UnixTarget",
+    "UserOptions",
+    "VdeOptions",
+    "VfkitOptions",
+    "VhostUserOptions",
+    "VxlanOptions",
+]
+
 Address = IPv4Address | IPv6Address
 
 
@@ -131,73 +180,6 @@ class UserOptions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class InetAddr:
-    """`addr.type=inet`. `port` may be a service name; `to` is the last port a server tries."""
-
-    host: str
-    port: str
-    ipv4: bool | None = None
-    ipv6: bool | None = None
-    keep_alive: bool = False
-    numeric: bool = False
-    to: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class UnixAddr:
-    """`addr.type=unix`. `abstract` puts the name in Linux's abstract namespace, padded unless `tight`."""
-
-    path: str
-    abstract: bool = False
-    tight: bool = True
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FdAddr:
-    """`addr.type=fd`. `fd` is the number of an inherited descriptor (`addr.str=`)."""
-
-    fd: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StreamOptions:
-    """`stream`: frames over a stream socket. `reconnect_ms` 0 means never."""
-
-    id: str
-    server: bool
-    addr: InetAddr | UnixAddr | FdAddr
-    reconnect_ms: int = 0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class VhostUserOptions:
-    """`vhost-user`: a guest's rings in shared memory, over the unix socket `path`.
-
-    Without `offloads` the guest gets plain frames only. `reconnect_ms` 0 means never.
-    """
-
-    id: str
-    path: str
-    server: bool = True
-    offloads: bool = True
-    reconnect_ms: int = 0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TapOptions:
-    """`tap`. `netns` is ours: the path of the network namespace to open the TAP in, such as /proc/PID/ns/net.
-
-    `ifname` None lets the kernel choose; `vnet_hdr` None uses offloads where the kernel has them.
-    """
-
-    id: str
-    ifname: str | None = None
-    fd: int | None = None
-    netns: str | None = None
-    vnet_hdr: bool | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class HubportOptions:
     """`hubport`: a place on hub `hubid`, for the port named `netdev`."""
 
@@ -206,4 +188,35 @@ class HubportOptions:
     netdev: str | None = None
 
 
-Netdev = UserOptions | StreamOptions | VhostUserOptions | TapOptions | HubportOptions
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SwitchportOptions:
+    """`switchport`, ours: a place on the switch called `switch`, for the port named `netdev`.
+
+    `vlan` is the VLAN of untagged frames, `trunk` the ranges (first, last) of those carried tagged.
+    """
+
+    id: str
+    switch: str
+    netdev: str | None = None
+    vlan: int | None = None
+    trunk: tuple[tuple[int, int], ...] | None = None
+    isolated: bool = False
+
+
+Netdev = (
+    BessOptions
+    | BridgeOptions
+    | DgramOptions
+    | HubportOptions
+    | L2tpv3Options
+    | SocketOptions
+    | StdioOptions
+    | StreamOptions
+    | SwitchportOptions
+    | TapOptions
+    | UserOptions
+    | VdeOptions
+    | VfkitOptions
+    | VhostUserOptions
+    | VxlanOptions
+)

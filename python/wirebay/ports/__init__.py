@@ -6,6 +6,7 @@ One file per kind. A new kind is a file with a subclass of `Port` and one line i
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from wirebay.ports.base import Port
@@ -17,15 +18,25 @@ __all__ = ["Port", "port_class"]
 
 # By the name of the options' class; imported when first used, because no command needs them all.
 PORT_CLASSES = {
-    "UserOptions": "wirebay.ports.user:UserPort",
-    "StreamOptions": "wirebay.ports.stream:StreamPort",
-    "VhostUserOptions": "wirebay.ports.vhost_user:VhostUserPort",
-    "TapOptions": "wirebay.ports.tap:TapPort",
+    "BessOptions": "wirebay.ports.framed:BessPort",
+    "BridgeOptions": "wirebay.ports.tap:BridgePort",
+    "DgramOptions": "wirebay.ports.dgram:DgramPort",
     "HubportOptions": "wirebay.ports.hubport:HubportPort",
+    "L2tpv3Options": "wirebay.ports.l2tpv3:L2tpv3Port",
+    "SocketOptions": "wirebay.ports.socket:make_port",
+    "StdioOptions": "wirebay.ports.framed:StdioPort",
+    "StreamOptions": "wirebay.ports.stream:StreamPort",
+    "SwitchportOptions": "wirebay.ports.switchport:SwitchportPort",
+    "TapOptions": "wirebay.ports.tap:TapPort",
+    "UserOptions": "wirebay.ports.user:UserPort",
+    "VdeOptions": "wirebay.ports.vde:make_port",
+    "VfkitOptions": "wirebay.ports.framed:VfkitPort",
+    "VhostUserOptions": "wirebay.ports.vhost_user:VhostUserPort",
+    "VxlanOptions": "wirebay.ports.vxlan:VxlanPort",
 }
 
 
-def port_class(options: Netdev) -> type[Port]:
-    """The class of ports that these options describe."""
+def port_class(options: Netdev) -> Callable[..., Port]:
+    """What makes a port with these options: its class, or a function that chooses one."""
     module, name = PORT_CLASSES[type(options).__name__].split(":")
-    return cast(type[Port], getattr(importlib.import_module(module), name))
+    return cast(Callable[..., Port], getattr(importlib.import_module(module), name))

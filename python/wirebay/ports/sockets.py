@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from wirebay.errors import HostError, OptionError
-from wirebay.options.types import FdAddr, InetAddr, UnixAddr
+from wirebay.options.link_types import FdAddr, InetAddr, SocketAddr, UnixAddr
 from wirebay.waiting import readable
 
-SocketAddr = InetAddr | UnixAddr | FdAddr
 Listener = tuple[socket.socket, Callable[[], None]]
 
 # QEMU listens with a backlog of 1; more lets several guests wait for their turn.
@@ -74,9 +73,9 @@ async def listen(addr: SocketAddr) -> Listener:
         raise HostError(f"Failed to bind socket to '{bare_text(addr)}': {error.strerror}") from error
 
 
-def listen_unix(addr: UnixAddr) -> Listener:
+def listen_unix(addr: UnixAddr, kind: int = socket.SOCK_STREAM) -> Listener:
     """A listener on a path. As in QEMU it replaces a socket that is there; unlike QEMU, it cleans up."""
-    listener = new_socket(socket.AF_UNIX)
+    listener = new_socket(socket.AF_UNIX, kind)
     with closing_on_error(listener):
         if addr.abstract:
             listener.bind(unix_name(addr))
@@ -154,6 +153,19 @@ def listen_fd(addr: FdAddr) -> Listener:
     return listener, lambda: None
 
 
+def inherit(listener: socket.socket) -> Listener:
+    """A listener that somebody else opened, who keeps it and what belongs to it, such as its file."""
+    return listener.dup(), lambda: None
+
+
+def name_text(listener: socket.socket) -> str:
+    """Where a socket listens, as `address_text` spells it."""
+    name = listener.getsockname()
+    if listener.family == socket.AF_UNIX:
+        return f"unix:{os.fsdecode(name)}".replace("\0", "@")
+    return f"tcp:{name[0]}:{name[1]}"
+
+
 async def accept(listener: socket.socket) -> socket.socket:
     """The next connection. Unlike asyncio's own, this loses none when it is cancelled. Raises OSError."""
     while True:
@@ -162,11 +174,11 @@ async def accept(listener: socket.socket) -> socket.socket:
             return listener.accept()[0]
 
 
-async def connect(addr: SocketAddr) -> socket.socket:
+async def connect(addr: SocketAddr, kind: int = socket.SOCK_STREAM) -> socket.socket:
     """A connected socket. Raises HostError naming the address."""
     try:
         if isinstance(addr, UnixAddr):
-            return await connect_to(socket.AF_UNIX, unix_name(addr))
+            return await connect_to(socket.AF_UNIX, unix_name(addr), kind)
         if isinstance(addr, InetAddr):
             return await connect_inet(addr)
         return adopt(addr)
@@ -187,9 +199,11 @@ async def connect_inet(addr: InetAddr) -> socket.socket:
     raise failure
 
 
-async def connect_to(family: int, name: str | tuple[Any, ...]) -> socket.socket:
+async def connect_to(
+    family: int, name: str | tuple[Any, ...], kind: int = socket.SOCK_STREAM
+) -> socket.socket:
     """A connection to one address. Raises OSError."""
-    peer = new_socket(family)
+    peer = new_socket(family, kind)
     with closing_on_error(peer):
         await asyncio.get_running_loop().sock_connect(peer, name)
         # A unix listener with a full backlog makes asyncio believe in a connection that is none.
@@ -197,7 +211,9 @@ async def connect_to(family: int, name: str | tuple[Any, ...]) -> socket.socket:
     return peer
 
 
-async def resolve(addr: InetAddr, flags: int) -> list[tuple[int, tuple[Any, ...]]]:
+async def resolve(
+    addr: InetAddr, flags: int, kind: int = socket.SOCK_STREAM
+) -> list[tuple[int, tuple[Any, ...]]]:
     """Families and names to bind or connect to. Raises HostError when the host name has no address."""
     if addr.numeric:
         flags |= socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
@@ -206,7 +222,7 @@ async def resolve(addr: InetAddr, flags: int) -> list[tuple[int, tuple[Any, ...]
         family = socket.AF_INET if addr.ipv4 or addr.ipv6 is False else socket.AF_INET6
     try:
         found = await asyncio.get_running_loop().getaddrinfo(
-            addr.host or None, addr.port, family=family, type=socket.SOCK_STREAM, flags=flags
+            addr.host or None, addr.port or None, family=family, type=kind, flags=flags
         )
     except socket.gaierror as error:
         raise HostError(f"address resolution failed for {bare_text(addr)}: {error.strerror}") from error
@@ -242,9 +258,9 @@ def tune(peer: socket.socket, addr: SocketAddr) -> None:
                 peer.setsockopt(socket.SOL_SOCKET, plain, UNIX_BUFFER)
 
 
-def new_socket(family: int) -> socket.socket:
-    """A stream socket that asyncio can use."""
-    sock = socket.socket(family, socket.SOCK_STREAM)
+def new_socket(family: int, kind: int = socket.SOCK_STREAM) -> socket.socket:
+    """A socket that asyncio can use."""
+    sock = socket.socket(family, kind)
     sock.setblocking(False)
     return sock
 

@@ -17,6 +17,7 @@ from wirebay.options.hostfwd import parse_hostfwd
 from wirebay.options.types import Address, HostForward, Plan4, Plan6, UserOptions
 from wirebay.options.user import search_domains
 from wirebay.ports.base import Port, logger
+from wirebay.ports.flows import FlowPage, read_page
 from wirebay.ports.forwards import (
     OpenForward,
     describe_forward,
@@ -28,6 +29,7 @@ from wirebay.ports.forwards import (
 from wirebay.ports.guest_forwards import GuestForwards
 from wirebay.ports.guests import PAYLOAD, PING_TIMEOUT, Guests, Pong
 from wirebay.ports.proxied import ProxiedForwards
+from wirebay.ports.rules import change_rules
 from wirebay.ports.user_services import UserServices, plans
 from wirebay.reach import has_way
 from wirebay.services.address_service import AddressService
@@ -194,6 +196,25 @@ class UserPort(Port):
             await self._take_back(name, forward.rule.ports)
         forward.undo()
 
+    async def change_forwards(self, options: UserOptions) -> None:
+        """Make the forwards be those of `options`, which are this port's otherwise.
+
+        Rules that stay are not touched. When one of the new ones cannot be opened, everything is as before;
+        raises as `add_forward` does.
+        """
+        await self._change_hostfwd(self.options.hostfwd, options.hostfwd)
+        guest = self.guest_forwards
+        try:
+            await change_rules(self.options.guestfwd, options.guestfwd, guest.add, guest.remove)
+        except WirebayError:
+            await self._change_hostfwd(options.hostfwd, self.options.hostfwd)
+            raise
+        self.options = options
+
+    async def _change_hostfwd(self, old: Sequence[HostForward], new: Sequence[HostForward]) -> None:
+        first = self.addresses.first_address
+        await change_rules(old, new, lambda rule: self._open_forward(rule, first), self.remove_forward)
+
     def _only_guest(self, rule: HostForward) -> Address:
         """Where a rule without guest leads to. Raises OptionError if it names none and there are several."""
         guests = list(self.addresses.guests().values())
@@ -217,6 +238,13 @@ class UserPort(Port):
                 f"Invalid host forwarding rule '{rule.text}' (the network has no IPv{addr.version})"
             )
         return addr
+
+    async def flows(self, start: int = 0, limit: int = 256) -> FlowPage:
+        """At most `limit` of the conversations that cross here, from the place that a page before told.
+
+        A flow that lives all the while is on one page, once. One page has at most 256.
+        """
+        return read_page(await self.network.worker.call("flows", port=self.id, first=start, limit=limit))
 
     async def ping(
         self, address: str | None = None, *, within: float = PING_TIMEOUT, size: int = PAYLOAD

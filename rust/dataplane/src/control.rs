@@ -1,6 +1,6 @@
 //! The control socket: commands and their descriptors in, replies and events out.
 
-use crate::plane::{Incident, NamedHub, Plane};
+use crate::plane::{Incident, Plane};
 use crate::poll::{self, Source};
 use crate::ports::stream::StreamPort;
 use crate::ports::tap::TapPort;
@@ -15,8 +15,13 @@ use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use wirebay_engine::Hub;
+use wirebay_engine::Lan;
 use wirebay_engine::user::Ping;
+
+mod dgram;
+mod filters;
+mod flows;
+mod segments;
 
 /// Commands taken for one wake-up.
 const COMMANDS: usize = 64;
@@ -148,6 +153,7 @@ impl Control {
                     "event": "pong", "port": port, "addr": pong.addr,
                     "ident": pong.ident, "seq": pong.seq, "ttl": pong.hops,
                 }),
+                Incident::Event(event) => event,
             });
         }
     }
@@ -160,13 +166,23 @@ fn one_fd(mut fds: Vec<OwnedFd>) -> Result<OwnedFd, Refusal> {
     }
 }
 
+fn one_or_two_fds(fds: Vec<OwnedFd>) -> Result<(OwnedFd, Option<OwnedFd>), Refusal> {
+    let mut fds = fds.into_iter();
+    match (fds.next(), fds.next(), fds.next()) {
+        (Some(first), second, None) => Ok((first, second)),
+        _ => Err(Refusal::option("one or two descriptors must come with this command")),
+    }
+}
+
 /// Commands.
 impl Plane {
     fn execute(&mut self, command: Command, fds: Vec<OwnedFd>) -> Outcome {
         match command {
             Command::TapAdd { port, offloads, .. } => self.tap_add(port, &offloads, one_fd(fds)?),
-            Command::StreamAdd { port } => self.new_port(port, Kind::Stream(StreamPort::default())),
-            Command::StreamAttach { port } => self.stream_attach(&port, one_fd(fds)?),
+            Command::StreamAdd(add) => self.new_port(add.port, Kind::Stream(StreamPort::new(add.framing))),
+            Command::StreamAttach { port } => self.stream_attach(&port, fds),
+            Command::DgramAdd { port, framing } => self.dgram_add(port, &framing),
+            Command::DgramAttach { port, to } => self.dgram_attach(&port, to, fds),
             Command::VhostAdd { port, offloads } => {
                 self.new_port(port, Kind::VhostUser(Box::new(VhostPort::new(offloads))))
             }
@@ -196,9 +212,16 @@ impl Plane {
                 self.user(&port)?.attach(now, connection, one_fd(fds)?)
             }
             Command::ServiceRefuse { port, connection } => Ok(self.user(&port)?.refuse(connection)),
+            Command::Flows { port, first, limit } => {
+                let now = self.now;
+                Ok(flows::page(self.user(&port)?, now, first, limit))
+            }
             Command::GuestPing { port, addr, ident, seq, size } => {
                 self.user(&port)?.ping(Ping { addr, ident, seq, size })
             }
+            Command::FilterAdd(options) => self.filter_add(options, fds),
+            Command::FilterAttach { filter, end } => self.filter_attach(&filter, end, one_fd(fds)?),
+            Command::FilterRotate { filter } => self.filter_rotate(&filter, one_fd(fds)?),
             other => self.execute_common(other),
         }
     }
@@ -211,9 +234,15 @@ impl Plane {
                 self.remove(number);
                 Ok(json!({}))
             }
-            Command::HubAdd { hub } => self.hub_add(hub),
+            Command::HubAdd { hub } => self.hub_add(hub, Lan::hub),
+            Command::SwitchAdd { hub } => self.hub_add(hub, Lan::switch),
             Command::HubRemove { hub } => self.hub_remove(&hub),
-            Command::Join { hub, port } => self.join(&hub, &port),
+            Command::HubStats { hub } => self.hub_stats(&hub),
+            Command::Join(options) => self.join(options),
+            Command::Link { port, up } => self.set_link(&port, up),
+            Command::FilterSet { filter, on } => self.filter_set(&filter, on),
+            Command::FilterRemove { filter } => self.filter_remove(&filter),
+            Command::FilterStats { filters } => self.filter_stats(&filters),
             Command::Leave { port } => {
                 let number = self.number(&port)?;
                 self.leave(number);
@@ -262,7 +291,8 @@ impl Plane {
         Ok(json!({}))
     }
 
-    fn stream_attach(&mut self, name: &str, fd: OwnedFd) -> Outcome {
+    fn stream_attach(&mut self, name: &str, fds: Vec<OwnedFd>) -> Outcome {
+        let (fd, out) = one_or_two_fds(fds)?;
         let number = self.number(name)?;
         let registrar = self.registrar().try_clone()?;
         let Kind::Stream(stream) = &mut self.named(name)?.kind else {
@@ -273,7 +303,11 @@ impl Plane {
         }
         rustix::io::ioctl_fionbio(&fd, true).map_err(io::Error::from)?;
         registrar.add(&fd, Source::Port(number), poll::READ)?;
-        stream.attach(fd);
+        if let Some(out) = &out {
+            rustix::io::ioctl_fionbio(out, true).map_err(io::Error::from)?;
+            registrar.add(out, Source::Port(number), poll::NOTHING)?;
+        }
+        stream.attach(fd, out);
         Ok(json!({}))
     }
 
@@ -296,45 +330,6 @@ impl Plane {
         let number = self.vacant(&options.port)?;
         let user = UserPort::new(number, &options, service, self.registrar())?;
         self.add(options.port, Kind::User(Some(Box::new(user))));
-        Ok(json!({}))
-    }
-
-    fn hub_number(&self, name: &str) -> Result<usize, Refusal> {
-        let found = self.hubs.iter().position(|hub| hub.as_ref().is_some_and(|hub| hub.name == name));
-        found.ok_or_else(|| Refusal::option(format!("there is no hub '{name}'")))
-    }
-
-    fn hub_add(&mut self, name: String) -> Outcome {
-        if self.hub_number(&name).is_ok() {
-            return Err(Refusal::option(format!("there is a hub '{name}' already")));
-        }
-        let hub = Some(NamedHub { name, hub: Hub::default() });
-        match self.hubs.iter().position(Option::is_none) {
-            Some(number) => self.hubs[number] = hub,
-            None => self.hubs.push(hub),
-        }
-        Ok(json!({}))
-    }
-
-    fn hub_remove(&mut self, name: &str) -> Outcome {
-        let number = self.hub_number(name)?;
-        for port in self.ports.iter_mut().flatten().filter(|port| port.hub == Some(number)) {
-            port.hub = None;
-        }
-        self.hubs[number] = None;
-        Ok(json!({}))
-    }
-
-    fn join(&mut self, hub: &str, port: &str) -> Outcome {
-        let (hub_number, number) = (self.hub_number(hub)?, self.number(port)?);
-        let place = self.named(port)?;
-        if place.hub.is_some() {
-            return Err(Refusal::option(format!("port '{port}' sits on a hub already")));
-        }
-        place.hub = Some(hub_number);
-        if let Some(named) = self.hubs[hub_number].as_mut() {
-            named.hub.join(number);
-        }
         Ok(json!({}))
     }
 
@@ -364,7 +359,7 @@ impl Plane {
             flows = json!({"tcp": census.tcp, "udp": census.udp, "icmp": census.icmp});
         }
         let mut stats = json!({
-            "kind": port.kind.name(), "hub": hub, "drops": drops,
+            "kind": port.kind.name(), "hub": hub, "link": port.link, "drops": drops,
             "rx_frames": port.rx.frames, "rx_bytes": port.rx.bytes,
             "tx_frames": port.tx.frames, "tx_bytes": port.tx.bytes,
         });

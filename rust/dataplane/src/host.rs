@@ -1,5 +1,6 @@
 //! The host's sockets, for real.
 
+use crate::datagram::{DatagramSocket, Trains};
 use crate::poll::{self, Registrar, Source};
 use crate::sys::errors::{self, QueuedError};
 use crate::sys::{self, DatagramBatch};
@@ -9,7 +10,6 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
-use wirebay_engine::host::HOPS;
 use wirebay_engine::{DatagramKind, Host, HostError, Peer, Report, Sending, Token};
 
 /// A stream socket: TCP, or a unix socket where a service or a forward has one.
@@ -24,53 +24,12 @@ pub struct TcpSocket {
     reports: bool,
 }
 
-/// A datagram socket, and what was set for what it sends.
-pub struct DatagramSocket {
-    fd: OwnedFd,
-    is_v6: bool,
-    hops: u8,
-    dont_fragment: Option<bool>,
-}
-
-impl DatagramSocket {
-    /// Take over a socket that Python has made.
-    pub fn adopt(fd: OwnedFd) -> io::Result<Self> {
-        let is_v6 = sockopt::socket_domain(&fd)? == AddressFamily::INET6;
-        errors::want_errors(fd.as_fd(), is_v6, true)?;
-        Ok(DatagramSocket { fd, is_v6, hops: HOPS, dont_fragment: None })
-    }
-
-    fn prepare(&mut self, how: Sending) -> io::Result<()> {
-        if self.hops != how.hops {
-            errors::set_hops(self.fd.as_fd(), self.is_v6, how.hops)?;
-            self.hops = how.hops;
-        }
-        if self.dont_fragment != Some(how.dont_fragment) {
-            errors::set_dont_fragment(self.fd.as_fd(), self.is_v6, how.dont_fragment)?;
-            self.dont_fragment = Some(how.dont_fragment);
-        }
-        Ok(())
-    }
-
-    fn send(&self, to: &Peer, data: &[u8], segment: Option<u16>) -> io::Result<()> {
-        let one = |data: &[u8], segment| sys::send_datagram(self.fd.as_fd(), to, data, segment);
-        match (one(data, segment), segment) {
-            // A train too long for the kernel, or one the route cannot take: send the cars.
-            (Err(e), Some(size))
-                if matches!(e.raw_os_error(), Some(libc::EINVAL | libc::EIO | libc::EMSGSIZE)) =>
-            {
-                data.chunks(size.into()).try_for_each(|car| one(car, None))
-            }
-            (sent, _) => sent,
-        }
-    }
-}
-
 /// The sockets of one user network.
 pub struct RealHost {
     port: usize,
     registrar: Registrar,
     batch: DatagramBatch,
+    trains: Trains,
     /// Families whose stream sockets lack `SO_PEEK_OFF`: IPv4 and IPv6 got it in different kernels, from 6.9 on.
     without_offset: Vec<AddressFamily>,
     /// Bytes read only to get past them: peeks of those families, and what is consumed of unix sockets.
@@ -87,7 +46,8 @@ impl RealHost {
             .into_iter()
             .filter(|&family| !has_peek_offset(family))
             .collect();
-        RealHost { port, registrar, batch: DatagramBatch::default(), without_offset, waste: Vec::new() }
+        let (batch, trains, waste) = (DatagramBatch::default(), Trains::default(), Vec::new());
+        RealHost { port, registrar, batch, trains, without_offset, waste }
     }
 
     /// Take over a connected socket.
@@ -277,7 +237,8 @@ impl Host for RealHost {
         let is_v6 = family == AddressFamily::INET6;
         errors::want_errors(fd.as_fd(), is_v6, true)?;
         self.registrar.add(&fd, Source::Flow(self.port, token), poll::EDGE)?;
-        Ok(DatagramSocket { fd, is_v6, hops: HOPS, dont_fragment: None })
+        let is_udp = matches!(kind, DatagramKind::Udp4 | DatagramKind::Udp6);
+        Ok(DatagramSocket::new(fd, is_v6, is_udp))
     }
 
     fn datagram_send(
@@ -287,15 +248,11 @@ impl Host for RealHost {
         data: &[u8],
         how: Sending,
     ) -> io::Result<()> {
-        socket.prepare(how)?;
-        match socket.send(to, data, how.segment) {
-            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => Err(Errno::NETUNREACH.into()),
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                // It may be about something that was sent before, and is told once.
-                socket.send(to, data, how.segment)
-            }
-            sent => sent,
-        }
+        self.trains.send(socket, to, data, how)
+    }
+
+    fn datagram_flush(&mut self) -> io::Result<()> {
+        self.trains.flush()
     }
 
     fn datagram_recv(
@@ -303,7 +260,7 @@ impl Host for RealHost {
         socket: &mut DatagramSocket,
         sink: &mut dyn FnMut(&Peer, &[u8]),
     ) -> io::Result<bool> {
-        Ok(self.batch.receive(socket.fd.as_fd(), sink)? == sys::BATCH)
+        Ok(self.batch.receive(socket.fd().as_fd(), sink)? == sys::BATCH)
     }
 
     fn datagram_errors(
@@ -313,7 +270,7 @@ impl Host for RealHost {
     ) -> io::Result<bool> {
         let mut quote = [0; QUOTE];
         for _ in 0..ERRORS {
-            let error = match errors::next_error(socket.fd.as_fd(), &mut quote) {
+            let error = match errors::next_error(socket.fd().as_fd(), &mut quote) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 error => error?,
             };

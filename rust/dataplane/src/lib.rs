@@ -5,7 +5,10 @@
 #![deny(unsafe_code)]
 
 mod control;
+mod datagram;
+mod filters;
 mod host;
+mod inbox;
 pub mod isolation;
 mod plane;
 mod poll;
@@ -13,6 +16,7 @@ mod ports;
 pub mod protocol;
 mod service_channel;
 pub mod sys;
+pub mod vfio;
 mod vhost;
 mod worker;
 

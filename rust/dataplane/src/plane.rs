@@ -1,4 +1,4 @@
-//! Ports, hubs and the frames between them.
+//! Ports, hubs and switches, and the frames between them.
 //!
 //! A frame is delivered while it lies in the buffer it came in; each port that cannot take it as it is gets it adapted.
 //! Ports that work in batches, stream sockets and user networks, collect what they are given and are finished by
@@ -8,16 +8,26 @@
 //! delivered to the other ports; a frame that reaches it in that moment (from a second user network on the same hub) is
 //! dropped.
 
-use crate::poll::{self, Registrar, Source};
+use crate::filters::Filter;
+use crate::poll::Registrar;
 use crate::ports::user::UserPort;
-use crate::ports::vhost_user::{self, VhostPort};
 use crate::ports::{Kind, Port, tap};
+use crate::sys::DatagramBatch;
+use serde_json::Value;
 use std::collections::HashMap;
 use std::io;
+use wirebay_engine::switch::Target;
 use wirebay_engine::user::{Call, Pong};
-use wirebay_engine::{Drops, Hub, Readiness, Time, Token, Traffic, segment};
-use wirebay_wire::ethernet::Ethernet;
+use wirebay_engine::{Drops, Lan, Readiness, Time, Token, Traffic, segment};
+use wirebay_wire::ethernet;
+use wirebay_wire::pcap::Direction;
 use wirebay_wire::{DropReason, Frame, Mac};
+
+mod dgram;
+mod filters;
+mod segments;
+mod stream;
+mod vhost;
 
 /// Frames read from one TAP for one wake-up.
 const TAP_READS: usize = 64;
@@ -42,21 +52,23 @@ pub enum Incident {
     },
     /// A guest has answered a ping.
     Pong(String, Pong),
+    /// An event of segments and filters, as Python gets it.
+    Event(Value),
 }
 
-/// A hub and its name.
+/// A segment and its name.
 pub struct NamedHub {
     /// The name Python gave it.
     pub name: String,
     /// Who is plugged in.
-    pub hub: Hub<usize>,
+    pub lan: Lan,
 }
 
 /// Everything that frames move between.
 pub struct Plane {
     /// Ports by number; numbers are used again.
     pub ports: Vec<Option<Port>>,
-    /// Hubs by number.
+    /// Hubs and switches by number.
     pub hubs: Vec<Option<NamedHub>>,
     /// Port numbers by name.
     pub names: HashMap<String, usize>,
@@ -64,12 +76,17 @@ pub struct Plane {
     pub incidents: Vec<Incident>,
     /// The moment this round of the loop began.
     pub now: Time,
+    /// Filters by number; each port has a chain of them.
+    pub filters: Vec<Option<Filter>>,
     registrar: Registrar,
+    targets: Vec<Target>,
+    retagged: Vec<u8>,
     scratch: Vec<u8>,
     tap_buffer: Vec<u8>,
     /// Rings that had more than one round takes.
     to_poll: Vec<(usize, usize)>,
     stream_buffer: Vec<u8>,
+    dgram_batch: Option<DatagramBatch>,
 }
 
 impl Plane {
@@ -81,11 +98,15 @@ impl Plane {
             names: HashMap::new(),
             incidents: Vec::new(),
             now: Time::default(),
+            filters: Vec::new(),
             registrar,
+            targets: Vec::new(),
+            retagged: Vec::new(),
             scratch: Vec::new(),
             tap_buffer: vec![0; tap::BUFFER],
             to_poll: Vec::new(),
             stream_buffer: Vec::new(),
+            dgram_batch: None,
         }
     }
 
@@ -104,7 +125,8 @@ impl Plane {
         let number = self.vacancy();
         self.names.insert(name.clone(), number);
         let (rx, tx, drops) = (Traffic::default(), Traffic::default(), Drops::default());
-        let port = Port { name, hub: None, kind, rx, tx, drops };
+        let (link, chain) = (true, Vec::new());
+        let port = Port { name, hub: None, kind, rx, tx, link, chain, drops };
         if number == self.ports.len() {
             self.ports.push(None);
         }
@@ -115,6 +137,7 @@ impl Plane {
     pub fn remove(&mut self, number: usize) {
         let now = self.now;
         self.with_user(number, |user, _| user.net.close(now, &mut user.outbox));
+        self.drop_filters(number);
         self.leave(number);
         if let Some(port) = self.ports[number].take() {
             self.names.remove(&port.name);
@@ -125,7 +148,9 @@ impl Plane {
     pub fn leave(&mut self, number: usize) {
         let hub = self.ports[number].as_mut().and_then(|port| port.hub.take());
         if let Some(Some(named)) = hub.map(|hub| &mut self.hubs[hub]) {
-            named.hub.leave(number);
+            named.lan.leave(number);
+            // Whoever waited for room on this port waits for nothing now.
+            self.unstall(hub);
         }
     }
 
@@ -133,22 +158,18 @@ impl Plane {
         self.ports.get_mut(number)?.as_mut()
     }
 
-    /// A port has a frame for its hub.
+    /// A port has a frame for its segment.
     fn deliver(&mut self, from: usize, frame: &Frame<'_>) {
         let Some(port) = self.ports[from].as_mut() else { return };
+        if !port.link {
+            return self.swallow(from, Direction::Outbound, frame);
+        }
         port.rx.count(frame.bytes.len());
-        let Ok(ethernet) = Ethernet::parse(frame.bytes) else {
+        if frame.bytes.len() < ethernet::HEADER_LEN {
             return port.drops.count(DropReason::FrameTooShort);
-        };
-        let Some(hub) = port.hub else { return port.drops.count(DropReason::NoHub) };
-        let Some(named) = self.hubs[hub].as_mut() else { return };
-        named.hub.note(ethernet.src, from);
-        let count = named.hub.ports().len();
-        for i in 0..count {
-            let target = self.hubs[hub].as_ref().and_then(|named| named.hub.ports().get(i).copied());
-            if let Some(target) = target.filter(|&target| target != from) {
-                self.give(target, frame);
-            }
+        }
+        if port.chain.is_empty() || self.pass(from, Direction::Outbound, None, frame) {
+            self.spread(from, frame);
         }
     }
 
@@ -157,10 +178,10 @@ impl Plane {
     fn room(&self, from: usize, mac: Mac) -> usize {
         let hub = self.ports[from].as_ref().and_then(|port| port.hub);
         let Some(named) = hub.and_then(|hub| self.hubs[hub].as_ref()) else { return usize::MAX };
-        match named.hub.port_of(mac) {
+        match named.lan.way_to(self.now, from, mac) {
             Some(port) => self.port_room(port),
             None => named
-                .hub
+                .lan
                 .ports()
                 .iter()
                 .filter(|&&p| p != from)
@@ -173,13 +194,26 @@ impl Plane {
     fn port_room(&self, number: usize) -> usize {
         match self.ports[number].as_ref().map(|port| &port.kind) {
             Some(Kind::Stream(stream)) => stream.room(),
+            Some(Kind::Dgram(dgram)) => dgram.room(),
             Some(Kind::VhostUser(vhost)) => vhost.room(),
             _ => usize::MAX,
         }
     }
 
-    /// A hub has a frame for a port.
+    /// A segment has a frame for a port.
     fn give(&mut self, number: usize, frame: &Frame<'_>) {
+        let Some(port) = self.ports[number].as_ref() else { return };
+        if !port.link {
+            self.swallow(number, Direction::Inbound, frame);
+        } else if port.chain.is_empty() {
+            self.emit(number, frame);
+        } else if self.pass(number, Direction::Inbound, None, frame) {
+            self.emit_watched(number, frame);
+        }
+    }
+
+    /// A frame has come through all filters to a port.
+    fn emit(&mut self, number: usize, frame: &Frame<'_>) {
         let Some(port) = self.ports[number].as_mut() else { return };
         port.tx.count(frame.bytes.len());
         let capabilities = port.kind.capabilities();
@@ -190,6 +224,9 @@ impl Plane {
             }),
             Kind::Stream(stream) => segment::adapt(frame, &capabilities, &mut self.scratch, &mut |frame| {
                 stream.push(&frame).unwrap_or_else(|reason| drops.count(reason));
+            }),
+            Kind::Dgram(dgram) => segment::adapt(frame, &capabilities, &mut self.scratch, &mut |frame| {
+                dgram.push(self.now, &frame).unwrap_or_else(|reason| drops.count(reason));
             }),
             Kind::VhostUser(vhost) => segment::adapt(frame, &capabilities, &mut self.scratch, &mut |frame| {
                 vhost.push(&frame).unwrap_or_else(|reason| drops.count(reason));
@@ -213,6 +250,7 @@ impl Plane {
         match self.port(number).map(|port| &port.kind) {
             Some(Kind::Tap(_)) => self.tap_ready(number),
             Some(Kind::Stream(_)) => self.stream_ready(number),
+            Some(Kind::Dgram(_)) => self.dgram_ready(number),
             Some(Kind::VhostUser(_)) => self.vhost_ready(number),
             _ => {}
         }
@@ -244,79 +282,6 @@ impl Plane {
         }
     }
 
-    fn stream_ready(&mut self, number: usize) {
-        let Some(Port { kind: Kind::Stream(stream), .. }) = self.ports[number].as_mut() else { return };
-        // The frames are delivered while the port they came from is out of its place, for they never go back to it.
-        let mut taken = std::mem::take(stream);
-        let mut buf = std::mem::take(&mut self.stream_buffer);
-        let ended = taken.read(&mut buf, &mut |bytes| match Frame::plain(bytes).checked() {
-            Ok(frame) => self.deliver(number, &frame),
-            Err(reason) => self.ports[number].iter_mut().for_each(|port| port.drops.count(reason)),
-        });
-        self.stream_buffer = buf;
-        if let Some(Port { kind: Kind::Stream(stream), .. }) = self.ports[number].as_mut() {
-            *stream = taken;
-        }
-        if let Err(reason) = ended {
-            self.close_stream(number, reason);
-        }
-    }
-
-    /// The VMM has sent something.
-    fn vhost_ready(&mut self, number: usize) {
-        let registrar = &self.registrar;
-        let Some(Port { kind: Kind::VhostUser(vhost), name, .. }) = self.ports[number].as_mut() else {
-            return;
-        };
-        let served =
-            vhost.serve(&mut |ring, kick| registrar.watch(kick, Source::Kick(number, ring), poll::READ));
-        if let Err(reason) = served {
-            vhost.detach();
-            self.incidents.push(Incident::StreamClosed(name.clone(), reason));
-        }
-        // What was put into rings before they were watched.
-        self.to_poll.push((number, 1));
-    }
-
-    /// A guest has put something into a ring.
-    pub fn kicked(&mut self, number: usize, ring: usize) {
-        if vhost_user::is_transmit(ring) {
-            return self.take_from_ring(number, ring);
-        }
-        let Some(Port { kind: Kind::VhostUser(vhost), hub, .. }) = self.ports[number].as_mut() else {
-            return;
-        };
-        let hub = *hub;
-        if vhost.refilled(ring) {
-            self.unstall(hub);
-        }
-    }
-
-    fn take_from_ring(&mut self, number: usize, ring: usize) {
-        let Some(Port { kind: Kind::VhostUser(vhost), .. }) = self.ports[number].as_mut() else { return };
-        // The frames are delivered while the port they came from is out of its place, for they never go back to it.
-        let mut taken = std::mem::replace(vhost, Box::new(VhostPort::absent()));
-        let mut buf = std::mem::take(&mut self.tap_buffer);
-        let more = taken.take(ring, &mut buf, &mut |frame| match frame {
-            Ok(frame) => self.deliver(number, &frame),
-            Err(reason) => self.ports[number].iter_mut().for_each(|port| port.drops.count(reason)),
-        });
-        self.tap_buffer = buf;
-        if let Some(Port { kind: Kind::VhostUser(vhost), .. }) = self.ports[number].as_mut() {
-            *vhost = taken;
-        }
-        if more {
-            self.to_poll.push((number, ring));
-        }
-    }
-
-    fn close_stream(&mut self, number: usize, reason: String) {
-        if let Some(Port { kind: Kind::Stream(stream), name, .. }) = self.ports[number].as_mut() {
-            stream.detach();
-            self.incidents.push(Incident::StreamClosed(name.clone(), reason));
-        }
-    }
-
     /// A host socket of a flow is ready.
     pub fn flow_ready(&mut self, number: usize, token: Token, ready: Readiness) {
         let now = self.now;
@@ -345,6 +310,7 @@ impl Plane {
 impl Plane {
     /// Let every port that works in batches finish what this round has brought.
     pub fn finish(&mut self) {
+        self.release_held();
         for (number, ring) in std::mem::take(&mut self.to_poll) {
             self.take_from_ring(number, ring);
         }
@@ -353,8 +319,10 @@ impl Plane {
         }
         for number in 0..self.ports.len() {
             self.flush_stream(number);
+            self.flush_dgram(number);
             self.flush_vhost(number);
         }
+        self.flush_filters();
     }
 
     /// Is there more to do at once? Otherwise: until when to sleep.
@@ -363,7 +331,8 @@ impl Plane {
             Kind::User(Some(user)) => Some(user),
             _ => None,
         });
-        users.fold((!self.to_poll.is_empty(), None), |(busy, first), user| {
+        let first = [self.next_retry(), self.next_release()].into_iter().flatten().min();
+        users.fold((!self.to_poll.is_empty(), first), |(busy, first), user| {
             let deadline = user.net.next_deadline();
             (busy || user.busy, [first, deadline].into_iter().flatten().min())
         })
@@ -410,37 +379,6 @@ impl Plane {
         }
         while let Some(pong) = user.net.pop_pong() {
             self.incidents.push(Incident::Pong(name.clone(), pong));
-        }
-    }
-
-    fn flush_vhost(&mut self, number: usize) {
-        let Some(Port { kind: Kind::VhostUser(vhost), hub, .. }) = self.ports[number].as_mut() else {
-            return;
-        };
-        let hub = *hub;
-        if vhost.flush() {
-            self.unstall(hub);
-        }
-    }
-
-    fn flush_stream(&mut self, number: usize) {
-        let Some(Port { kind: Kind::Stream(stream), hub, .. }) = self.ports[number].as_mut() else { return };
-        let hub = *hub;
-        match stream.flush() {
-            Ok(true) => self.unstall(hub),
-            Ok(false) => {}
-            Err(reason) => return self.close_stream(number, reason),
-        }
-        self.watch_stream(number);
-    }
-
-    fn watch_stream(&mut self, number: usize) {
-        let Some(Port { kind: Kind::Stream(stream), .. }) = self.ports[number].as_mut() else { return };
-        let Some(write) = stream.watch() else { return };
-        let flags = if write { poll::READ_WRITE } else { poll::READ };
-        let changed = stream.fd().map(|fd| self.registrar.modify(fd, Source::Port(number), flags));
-        if let Some(Err(error)) = changed {
-            self.close_stream(number, format!("the peer's socket cannot be watched: {error}"));
         }
     }
 

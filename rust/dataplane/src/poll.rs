@@ -27,6 +27,8 @@ pub enum Source {
     Forward(usize, usize),
     /// A host socket of a flow.
     Flow(usize, Token),
+    /// A connection of a filter: its place, and which end.
+    Filter(usize, usize),
     /// The kick descriptor of a ring of a vhost-user port.
     Kick(usize, usize),
 }
@@ -45,6 +47,7 @@ impl Source {
             Source::Port(port) => word(1, port, 0, 0),
             Source::Service(port) => word(2, port, 0, 0),
             Source::Forward(port, slot) => word(3, port, 0, slot),
+            Source::Filter(slot, end) => word(6, end, 0, slot),
             Source::Flow(port, token) => word(4, port, token.generation, token.index as usize),
             Source::Kick(port, ring) => word(5, port, 0, ring),
         }
@@ -59,14 +62,19 @@ impl Source {
             1 => Source::Port(port),
             2 => Source::Service(port),
             3 => Source::Forward(port, index as usize),
+            6 => Source::Filter(index as usize, port),
             5 => Source::Kick(port, index as usize),
             _ => Source::Flow(port, Token { index, generation }),
         }
     }
 }
 
+/// Only errors and ends, which cannot be left out.
+pub const NOTHING: EventFlags = EventFlags::empty();
 /// Level triggered, readable only.
 pub const READ: EventFlags = EventFlags::IN;
+/// Level triggered, writable only.
+pub const WRITE: EventFlags = EventFlags::OUT;
 /// Level triggered, both directions.
 pub const READ_WRITE: EventFlags = EventFlags::IN.union(EventFlags::OUT);
 /// Edge triggered, everything: flows are never modified in the set.
@@ -120,6 +128,8 @@ impl Poll {
     fn spin(&mut self, timeout: Option<Duration>) -> io::Result<Duration> {
         let (start, most) = (Instant::now(), timeout.unwrap_or(SPIN).min(SPIN));
         loop {
+            // Whoever waits for this processor is likely to be the one that we wait for.
+            rustix::thread::sched_yield();
             self.ask(Some(Duration::ZERO))?;
             let spent = start.elapsed();
             if !self.events.is_empty() || spent >= most {
@@ -203,6 +213,7 @@ mod tests {
             Source::Port(MAX_PORTS - 1),
             Source::Service(7),
             Source::Forward(3, 70_000),
+            Source::Filter(70_000, 1),
             Source::Kick(4, 15),
             Source::Flow(MAX_PORTS - 1, token),
             Source::Flow(0, Token { index: 0, generation: 1 }),

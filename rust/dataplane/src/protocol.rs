@@ -1,5 +1,9 @@
 //! The command protocol, version 2: `docs/protocol.md`, as types.
 
+use crate::filters::Queue;
+use crate::ports::dgram::Destination;
+use crate::ports::framing::FramingOptions;
+use crate::ports::stream::Prefix;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::io;
@@ -18,8 +22,10 @@ pub const MAX_REPLY: usize = 128 << 10;
 #[allow(missing_docs)] // the members are those of the table in docs/protocol.md
 pub enum Command {
     TapAdd { port: String, offloads: Vec<String>, mtu: u32 },
-    StreamAdd { port: String },
+    StreamAdd(StreamAdd),
     StreamAttach { port: String },
+    DgramAdd { port: String, framing: FramingOptions },
+    DgramAttach { port: String, to: Destination },
     VhostAdd { port: String, offloads: bool },
     VhostAttach { port: String },
     UserAdd(UserAdd),
@@ -32,13 +38,33 @@ pub enum Command {
     ServiceAttach { port: String, connection: u64 },
     ServiceRefuse { port: String, connection: u64 },
     GuestPing { port: String, addr: IpAddr, ident: u16, seq: u16, size: u16 },
+    Flows { port: String, first: u32, limit: usize },
     PortRemove { port: String },
     HubAdd { hub: String },
+    SwitchAdd { hub: String },
     HubRemove { hub: String },
-    Join { hub: String, port: String },
+    HubStats { hub: String },
+    Join(Join),
     Leave { port: String },
+    Link { port: String, up: bool },
+    FilterAdd(FilterAdd),
+    FilterAttach { filter: String, end: End },
+    FilterRotate { filter: String },
+    FilterSet { filter: String, on: bool },
+    FilterRemove { filter: String },
+    FilterStats { filters: Vec<String> },
     Stats { ports: Option<Vec<String>> },
     Stop {},
+}
+
+/// A new stream port.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)] // as above
+pub struct StreamAdd {
+    pub port: String,
+    #[serde(default)]
+    pub framing: Prefix,
 }
 
 /// A new user network.
@@ -53,6 +79,53 @@ pub struct UserAdd {
     pub restrict: bool,
     pub host_loopback: bool,
     pub dnssl: Vec<String>,
+}
+
+/// A port plugged into a segment; all but the names is for switches.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)] // as above
+pub struct Join {
+    pub hub: String,
+    pub port: String,
+    pub vlan: Option<u16>,
+    pub trunk: Option<Vec<(u16, u16)>>,
+    #[serde(default)]
+    pub isolated: bool,
+}
+
+/// A new filter.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)] // as above
+pub struct FilterAdd {
+    pub filter: String,
+    pub port: String,
+    pub queue: Queue,
+    pub place: usize,
+    pub on: bool,
+    pub kind: FilterKind,
+}
+
+/// What a filter does.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+#[allow(missing_docs)] // as above
+pub enum FilterKind {
+    Dump { format: String, maxlen: u32, limit: Option<u64> },
+    Mirror { vnet_hdr: bool },
+    Redirector { r#in: bool, out: bool, vnet_hdr: bool },
+    Buffer { interval: u32 },
+}
+
+/// An end of a filter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum End {
+    /// Where frames come in from elsewhere.
+    In,
+    /// Where they go out to.
+    Out,
 }
 
 /// The addresses of one family of a user network.

@@ -79,7 +79,47 @@ pub fn peek_after(fd: BorrowedFd<'_>, waste: &mut [u8], buf: &mut [u8]) -> io::R
 union RawAddr {
     v4: libc::sockaddr_in,
     v6: libc::sockaddr_in6,
+    un: libc::sockaddr_un,
     family: libc::sa_family_t,
+}
+
+/// Where a message comes from or goes to, in any family.
+#[derive(Clone, Copy)]
+pub struct Name {
+    raw: RawAddr,
+    len: socklen_t,
+}
+
+impl Name {
+    /// An internet address.
+    pub fn inet(addr: &SocketAddr) -> Self {
+        let (raw, len) = encode(addr);
+        Name { raw, len }
+    }
+
+    /// A unix socket: a path, or behind a zero byte a name of the abstract namespace. `None` when it is too long.
+    pub fn unix(path: &[u8]) -> Option<Self> {
+        // SAFETY: all-zero is a valid sockaddr_un.
+        let mut raw: libc::sockaddr_un = unsafe { zeroed() };
+        raw.sun_family = libc::AF_UNIX as libc::sa_family_t;
+        let place = raw.sun_path.get_mut(..path.len()).filter(|_| path.len() < 108)?;
+        for (to, &from) in place.iter_mut().zip(path) {
+            *to = from.cast_signed();
+        }
+        let end = usize::from(path.first() != Some(&0));
+        let len = std::mem::offset_of!(libc::sockaddr_un, sun_path) + path.len() + end;
+        Some(Name { raw: RawAddr { un: raw }, len: len as socklen_t })
+    }
+
+    /// The internet address, if it is one.
+    pub fn to_inet(&self) -> Option<SocketAddr> {
+        decode(&self.raw)
+    }
+
+    /// Whether it names nobody, as that of a unix socket that is not bound.
+    pub fn is_nobody(&self) -> bool {
+        self.len as usize <= size_of::<libc::sa_family_t>()
+    }
 }
 
 fn encode(addr: &SocketAddr) -> (RawAddr, socklen_t) {
@@ -192,7 +232,8 @@ pub fn send_datagram(fd: BorrowedFd<'_>, to: &Peer, data: &[u8], segment: Option
 
 /// Datagrams read in one call.
 pub const BATCH: usize = 32;
-const SLOT: usize = 1 << 16;
+/// Room for the longest frame with a tunnel's header; UDP has less.
+const SLOT: usize = 72 << 10;
 
 /// Memory for one batch of datagrams, used by every datagram socket in turn. Only touched pages cost memory.
 pub struct DatagramBatch {
@@ -216,6 +257,27 @@ impl Default for DatagramBatch {
 impl DatagramBatch {
     /// Read what has arrived, at most [`BATCH`] datagrams, and hand each to `sink`. How many there were.
     pub fn receive(&mut self, fd: BorrowedFd<'_>, sink: &mut dyn FnMut(&Peer, &[u8])) -> io::Result<usize> {
+        self.receive_any(fd, &mut |name, header, data| {
+            if let Some(addr) = name.to_inet() {
+                sink(&Peer { addr, local: local_address(header) }, data);
+            }
+        })
+    }
+
+    /// The same for sockets of any family; names instead of peers.
+    pub fn receive_named(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        sink: &mut dyn FnMut(&Name, &[u8]),
+    ) -> io::Result<usize> {
+        self.receive_any(fd, &mut |name, _, data| sink(name, data))
+    }
+
+    fn receive_any(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        sink: &mut dyn FnMut(&Name, &libc::msghdr, &[u8]),
+    ) -> io::Result<usize> {
         // SAFETY: all-zero is valid for both types.
         let (mut pieces, mut messages): ([libc::iovec; BATCH], [libc::mmsghdr; BATCH]) =
             unsafe { (zeroed(), zeroed()) };
@@ -224,6 +286,8 @@ impl DatagramBatch {
             let header = &mut messages[i].msg_hdr;
             header.msg_iov = &raw mut pieces[i];
             header.msg_iovlen = 1;
+            // A connected unix socket gets no names, and must not find that of an earlier message.
+            self.addrs[i].family = 0;
             header.msg_name = (&raw mut self.addrs[i]).cast();
             header.msg_namelen = size_of::<RawAddr>() as socklen_t;
             header.msg_control = (&raw mut self.controls[i]).cast();
@@ -235,13 +299,37 @@ impl DatagramBatch {
             unsafe { libc::recvmmsg(fd.as_raw_fd(), place, BATCH as u32, libc::MSG_DONTWAIT as _, none) };
         check(got)?;
         for (i, message) in messages.iter().enumerate().take(got as usize) {
-            let Some(addr) = decode(&self.addrs[i]) else { continue };
-            let peer = Peer { addr, local: local_address(&message.msg_hdr) };
+            let name = Name { raw: self.addrs[i], len: message.msg_hdr.msg_namelen };
             let start = i * SLOT;
-            sink(&peer, &self.data[start..start + (message.msg_len as usize).min(SLOT)]);
+            sink(&name, &message.msg_hdr, &self.data[start..start + (message.msg_len as usize).min(SLOT)]);
         }
         Ok(got as usize)
     }
+}
+
+/// A message to send, to the peer that the socket is connected to or to somebody by name.
+pub type Message<'a> = (&'a [u8], Option<&'a Name>);
+
+/// Send messages, at most [`BATCH`] of them. How many went out; an error is about the first.
+pub fn send_messages(fd: BorrowedFd<'_>, list: &[Message<'_>]) -> io::Result<usize> {
+    // SAFETY: all-zero is valid for both types.
+    let (mut pieces, mut messages): ([libc::iovec; BATCH], [libc::mmsghdr; BATCH]) =
+        unsafe { (zeroed(), zeroed()) };
+    let count = list.len().min(BATCH);
+    for (i, (data, name)) in list.iter().enumerate().take(count) {
+        pieces[i] = libc::iovec { iov_base: data.as_ptr().cast_mut().cast(), iov_len: data.len() };
+        let header = &mut messages[i].msg_hdr;
+        (header.msg_iov, header.msg_iovlen) = (&raw mut pieces[i], 1);
+        if let Some(name) = name {
+            header.msg_name = (&raw const name.raw).cast_mut().cast();
+            header.msg_namelen = name.len;
+        }
+    }
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: `count` headers point to data and names that are alive and that sendmmsg only reads.
+    let sent = unsafe { libc::sendmmsg(fd.as_raw_fd(), messages.as_mut_ptr(), count as u32, flags as _) };
+    check(sent)?;
+    Ok(sent as usize)
 }
 
 fn local_address(message: &libc::msghdr) -> Option<IpAddr> {

@@ -18,7 +18,10 @@ pub fn run(control: OwnedFd, parent: Option<u32>) -> io::Result<()> {
     if let Some(parent) = parent {
         isolation::isolate(control.as_raw_fd(), parent)?;
     }
-    Worker::new(control)?.run()
+    let mut worker = Worker::new(control)?;
+    let result = worker.run();
+    worker.plane.end_captures();
+    result
 }
 
 struct Worker {
@@ -77,6 +80,7 @@ impl Worker {
             Source::Forward(port, slot) => self.plane.forward_ready(port, slot, ready),
             Source::Kick(port, ring) => self.plane.kicked(port, ring),
             Source::Flow(port, token) => self.plane.flow_ready(port, token, ready),
+            Source::Filter(slot, end) => self.plane.filter_ready(slot, end),
         }
         Next::Run
     }

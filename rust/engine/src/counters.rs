@@ -4,28 +4,37 @@ use wirebay_wire::DropReason;
 
 /// Frames that were not delivered, by reason.
 #[derive(Clone, Debug)]
-pub struct Drops([u64; DropReason::COUNT]);
+pub struct Drops {
+    counts: [u64; DropReason::COUNT],
+    latest: Option<DropReason>,
+}
 
 impl Default for Drops {
     fn default() -> Self {
-        Drops([0; DropReason::COUNT])
+        Drops { counts: [0; DropReason::COUNT], latest: None }
     }
 }
 
 impl Drops {
     /// Count one.
     pub fn count(&mut self, reason: DropReason) {
-        self.0[reason.index()] += 1;
+        self.counts[reason.index()] += 1;
+        self.latest = Some(reason);
+    }
+
+    /// The reason counted last, if one was since this was last asked.
+    pub fn take_latest(&mut self) -> Option<DropReason> {
+        self.latest.take()
     }
 
     /// Count so many.
     pub fn add(&mut self, reason: DropReason, count: usize) {
-        self.0[reason.index()] += count as u64;
+        self.counts[reason.index()] += count as u64;
     }
 
     /// How often `reason` was counted.
     pub fn get(&self, reason: DropReason) -> u64 {
-        self.0[reason.index()]
+        self.counts[reason.index()]
     }
 
     /// The reasons that were counted at least once.
@@ -35,7 +44,7 @@ impl Drops {
 
     /// All of them together.
     pub fn total(&self) -> u64 {
-        self.0.iter().sum()
+        self.counts.iter().sum()
     }
 }
 

@@ -114,6 +114,10 @@ pub trait Host {
         data: &[u8],
         how: Sending,
     ) -> io::Result<()>;
+    /// The batch ends: what [`Host::datagram_send`] has kept back to send it together goes out now.
+    fn datagram_flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
     /// Hand over what has arrived, at most one batch; `Ok(true)`: there may be more.
     fn datagram_recv(
         &mut self,

@@ -39,19 +39,21 @@ impl<P: Copy + PartialEq> Hub<P> {
         &self.ports
     }
 
-    /// `mac` has just sent from `port`.
-    pub fn note(&mut self, mac: Mac, port: P) {
+    /// `mac` has just sent from `port`; whether it was on another one before.
+    pub fn note(&mut self, mac: Mac, port: P) -> bool {
         if mac.is_multicast() {
-            return;
+            return false;
         }
         if let Some(entry) = self.seen.iter_mut().find(|(m, _)| *m == mac) {
-            entry.1 = port;
-        } else if self.seen.len() < SEEN {
+            return std::mem::replace(&mut entry.1, port) != port;
+        }
+        if self.seen.len() < SEEN {
             self.seen.push((mac, port));
         } else {
             self.seen[self.next_seen] = (mac, port);
             self.next_seen = (self.next_seen + 1) % SEEN;
         }
+        false
     }
 
     /// The port `mac` was last seen on.

@@ -80,6 +80,11 @@ impl Outbox {
         self.used >= BATCH
     }
 
+    /// Frames to deliver.
+    pub fn count(&self) -> usize {
+        self.frames.len()
+    }
+
     /// Bytes to deliver.
     pub fn bytes(&self) -> usize {
         self.used

@@ -100,7 +100,12 @@ impl<T> Table<T> {
 
     /// Every living entry.
     pub fn iter(&self) -> impl Iterator<Item = (Token, &T)> {
-        self.slots.iter().enumerate().filter_map(|(i, slot)| {
+        self.iter_from(0)
+    }
+
+    /// Every living entry from an index on.
+    pub fn iter_from(&self, first: u32) -> impl Iterator<Item = (Token, &T)> {
+        self.slots.iter().enumerate().skip(first as usize).filter_map(|(i, slot)| {
             let token = Token { index: i as u32, generation: slot.generation };
             slot.entry.as_ref().map(|entry| (token, entry))
         })

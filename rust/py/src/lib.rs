@@ -1,6 +1,8 @@
 //! `wirebay._core`: what Python gets from Rust. Exports only; the work is in the other crates.
 #![forbid(unsafe_code)]
 
+mod card;
+
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use std::io;
@@ -78,6 +80,7 @@ fn set_parent_death_signal(sig: i32) -> PyResult<()> {
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("PROTOCOL_VERSION", protocol::VERSION)?;
+    module.add_class::<card::CardServer>()?;
     module.add_function(wrap_pyfunction!(run_worker, module)?)?;
     module.add_function(wrap_pyfunction!(unshare, module)?)?;
     module.add_function(wrap_pyfunction!(setns, module)?)?;

@@ -106,6 +106,18 @@ drop_reasons! {
     UnansweredGaveWay => "unanswered_gave_way", "Too many datagram flows are without an answer; the oldest of them gave way.";
     TcpBacklogFull => "tcp_backlog_full", "The host's sockets do not take what guests send; too much of it waits already.";
     HostSendFailed => "host_send_failed", "The host's socket did not take the data.";
+    TunnelMalformed => "tunnel_malformed", "The message is cut off or is no data message of the port's tunnel.";
+    TunnelForeign => "tunnel_foreign", "The message belongs to another session or network than the port's.";
+    PeerUnknown => "peer_unknown", "The message is from none of the port's peers, or none is known yet.";
+    OwnFrame => "own_frame", "The frame is our own, sent back by the multicast group.";
+    VlanNotAllowed => "vlan_not_allowed", "The frame's VLAN, or its having none, is not one of the port's.";
+    PortIsolated => "port_isolated", "The port and that of the destination are isolated from each other.";
+    SameSegment => "same_segment", "The destination is where the frame came from.";
+    ReservedAddress => "reserved_address", "The frame is for a switch itself; switches never pass it on.";
+    LoopReturned => "loop_returned", "The frame came back through another port: there is a loop.";
+    LoopBlocked => "loop_blocked", "The port is part of a loop and blocked for a while.";
+    StormLimited => "storm_limited", "The port sends more to everybody than a crowded switch takes from one.";
+    FilterFull => "filter_full", "A filter of the port has no room for the frame.";
     RingInvalid => "ring_invalid", "A descriptor of a guest's ring points outside of its memory.";
     PortWriteFailed => "port_write_failed", "The port's descriptor did not take the frame.";
 }

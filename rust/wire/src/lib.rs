@@ -22,11 +22,16 @@ pub mod icmpv6;
 pub mod ip;
 pub mod ipv4;
 pub mod ipv6;
+pub mod l2tpv3;
 pub mod layout;
+pub mod membership;
 pub mod ndp;
+pub mod pcap;
 pub mod tcp;
 pub mod udp;
+pub mod vlan;
 pub mod vnet;
+pub mod vxlan;
 
 pub use drop_reason::DropReason;
 pub use ethernet::Mac;

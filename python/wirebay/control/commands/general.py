@@ -35,6 +35,15 @@ async def query_commands(context: Context) -> list[dict[str, str]]:
     return [{"name": name} for name in sorted((NEGOTIATE, *ALL))]
 
 
+async def query_qmp_schema(context: Context) -> list[dict[str, Any]]:
+    """Every command, event and type."""
+    from wirebay.control.commands import COMMANDS as ALL
+    from wirebay.control.introspect import introspect
+
+    del context
+    return introspect(ALL, NEGOTIATE)
+
+
 async def query_status(context: Context) -> dict[str, Any]:
     """Running: what has failed for good does not answer."""
     del context
@@ -76,6 +85,7 @@ async def stats(context: Context) -> Mapping[str, Any]:
 COMMANDS = (
     Command("query-version", query_version, {}),
     Command("query-commands", query_commands, {}),
+    Command("query-qmp-schema", query_qmp_schema, {}),
     Command("query-status", query_status, {}),
     Command("wirebay-query-status", status, {}),
     Command("wirebay-query-ports", ports, {}),

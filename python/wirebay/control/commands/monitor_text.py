@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wirebay.network import Hub, Network
+from wirebay.network import Network
 from wirebay.options.hostfwd import ANY_ADDRESS
 from wirebay.options.types import HostForward
 from wirebay.ports import Port
-from wirebay.ports.hubport import HubportPort
-from wirebay.ports.stream import StreamPort
+from wirebay.ports.hubport import HubportPort, PlacePort
+from wirebay.ports.peers import PeerPort
 from wirebay.ports.tap import TapPort
 from wirebay.ports.user import UserPort
+from wirebay.segments import Hub
 
 __all__ = ["network_text", "usernet_text"]
 
@@ -21,20 +22,25 @@ USERNET_HEAD = "  Protocol[State]    FD  Source Address  Port   Dest. Address  P
 def network_text(network: Network) -> str:
     """The hubs with what is on them, then the ports that are on none."""
     ports = network.ports.values()
-    hubports = [port for port in ports if isinstance(port, HubportPort)]
+    hubports = [port for port in ports if isinstance(port, PlacePort)]
     hubs = "".join(hub_text(hub, hubports) for hub in network.hubs.values())
     loose = (port for port in ports if port.hub is None and port not in hubports)
     return hubs + "".join(port_text(port) for port in loose)
 
 
-def hub_text(hub: Hub, hubports: Sequence[HubportPort]) -> str:
+def hub_text(hub: Hub, hubports: Sequence[PlacePort]) -> str:
     """A hub: its hubports with their peers; ports that were joined without one by themselves."""
     names = {port.peer: f"{port.id}: " for port in hubports if port.peer}
     number = hub_number(hub)
-    lines = [f"hub {hub.name if number < 0 else number}\n"]
+    lines = [f"{hub.kind} {hub.name if number < 0 else number}\n"]
     lines += [f" \\ {names.get(port, '')}{port_text(port)}" for port in hub.ports]
-    lines += [f" \\ {port.id}\n" for port in hubports if not port.peer and port.options.hubid == number]
+    lines += [f" \\ {port.id}\n" for port in hubports if not port.peer and is_on(port, number)]
     return "".join(lines)
+
+
+def is_on(port: PlacePort, number: int) -> bool:
+    """Whether an empty hubport is one of this hub."""
+    return isinstance(port, HubportPort) and port.options.hubid == number
 
 
 def hub_number(hub: Hub | None) -> int:
@@ -53,7 +59,7 @@ def port_info(port: Port) -> str:
     if isinstance(port, UserPort):
         restrict = "on" if port.options.restrict else "off"
         return f"net={network_name(port)},restrict={restrict}"
-    if isinstance(port, StreamPort):
+    if isinstance(port, PeerPort):
         return port.state
     if isinstance(port, TapPort):
         return f"ifname={port.device}"

@@ -8,15 +8,27 @@ from typing import Any
 from wirebay.control.table import Command, Context, QmpError, device_not_found
 from wirebay.errors import WirebayError
 from wirebay.network import Network
-from wirebay.options.netdev import FdAddr, Netdev, StreamOptions, TapOptions, netdev_from_dict
+from wirebay.options.netdev import FdAddr, Netdev, StreamOptions, TapOptions, netdev_from_dict, parse_netdev
 from wirebay.ports import Port
+from wirebay.segments import PLACES
 
 __all__ = ["COMMANDS"]
 
 
 async def netdev_add(context: Context, given: Mapping[str, Any]) -> dict[str, Any]:
     """Add a port, given as `-netdev` takes it in JSON, and plug it in where that is no question."""
-    netdev, network = netdev_from_dict(given), context.network
+    await add(context.network, netdev_from_dict(given))
+    return {}
+
+
+async def netdev_add_text(context: Context, netdev: str) -> dict[str, Any]:
+    """The same for a port that is given as the text of `-netdev`; `text` tells people what it is."""
+    port = await add(context.network, parse_netdev(netdev))
+    return {"id": port.id, "text": port.describe()}
+
+
+async def add(network: Network, netdev: Netdev) -> Port:
+    """Add a port and plug it in."""
     refuse_descriptor(netdev)
     if netdev.id in network.ports:
         raise QmpError(f"Duplicate ID '{netdev.id}'")
@@ -26,7 +38,7 @@ async def netdev_add(context: Context, given: Mapping[str, Any]) -> dict[str, An
     except WirebayError:
         await port.discard()
         raise
-    return {}
+    return port
 
 
 def refuse_descriptor(netdev: Netdev) -> None:
@@ -42,7 +54,7 @@ def refuse_descriptor(netdev: Netdev) -> None:
 
 async def plug_in(network: Network, port: Port) -> None:
     """Join the port where `wirebay serve` would have: on the one hub there is, if no hubport says how."""
-    if any(other.kind == "hubport" for other in network.ports.values()):
+    if any(other.kind in PLACES for other in network.ports.values()):
         return
     match list(network.hubs.values()):
         case [hub]:
@@ -62,5 +74,6 @@ async def netdev_del(context: Context, id: str) -> dict[str, Any]:  # noqa: A002
 
 COMMANDS = (
     Command("netdev_add", netdev_add, None),
+    Command("wirebay-netdev-add", netdev_add_text, {"netdev": "string"}),
     Command("netdev_del", netdev_del, {"id": "string"}),
 )

@@ -1,17 +1,19 @@
-//! A stream socket that carries frames as QEMU frames them: four bytes of length, big-endian, then the frame.
+//! A stream socket that carries frames as QEMU frames them: four bytes of length, big-endian, then the frame. VPNKit
+//! and its heirs have two bytes, little-endian.
 //!
 //! Writes may stop anywhere and go on later, so frames wait in one queue of bytes; reads may stop anywhere too, so what
 //! is not a whole frame yet waits in one buffer. A length over the limit ends the connection, because nothing after it
 //! can be understood.
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
+use serde::Deserialize;
 use std::cell::Cell;
 use std::os::fd::OwnedFd;
 use wirebay_wire::frame::MAX_LEN;
 use wirebay_wire::{DropReason, Frame};
 
-const PREFIX: usize = 4;
 /// Bytes that may wait for the peer to read; beyond it, frames are dropped.
 const QUEUE: usize = 1 << 20;
 /// Bytes read in one go.
@@ -19,9 +21,59 @@ const READ: usize = 256 << 10;
 /// The least frame an Ethernet card takes; its driver may drop shorter ones as damaged.
 const LEAST_FRAME: usize = 60;
 
+/// What stands before a frame: its length.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Prefix {
+    /// Four bytes, big-endian.
+    #[default]
+    Qemu,
+    /// Two bytes, little-endian.
+    Vpnkit,
+}
+
+impl Prefix {
+    fn len(self) -> usize {
+        match self {
+            Prefix::Qemu => 4,
+            Prefix::Vpnkit => 2,
+        }
+    }
+
+    /// The longest frame it has a length for.
+    fn most(self) -> usize {
+        match self {
+            Prefix::Qemu => MAX_LEN,
+            Prefix::Vpnkit => usize::from(u16::MAX),
+        }
+    }
+
+    /// The bytes that say `len`, and how many of them there are.
+    fn bytes(self, len: usize) -> ([u8; 4], usize) {
+        match self {
+            Prefix::Qemu => ((len as u32).to_be_bytes(), 4),
+            Prefix::Vpnkit => ((len as u32).to_le_bytes(), 2),
+        }
+    }
+
+    /// The length at the start of `data` and what follows it, as soon as it is all there.
+    fn take(self, data: &[u8]) -> Option<(usize, &[u8])> {
+        match self {
+            Prefix::Qemu => {
+                data.split_first_chunk().map(|(len, rest)| (u32::from_be_bytes(*len) as usize, rest))
+            }
+            Prefix::Vpnkit => {
+                data.split_first_chunk().map(|(len, rest)| (u16::from_le_bytes(*len).into(), rest))
+            }
+        }
+    }
+}
+
 /// A connected peer.
 struct Peer {
     fd: OwnedFd,
+    /// Where output goes if not to the same descriptor; then both may be pipes.
+    out: Option<OwnedFd>,
     /// Output that waits, from `sent` on.
     queue: Vec<u8>,
     sent: usize,
@@ -36,21 +88,42 @@ struct Peer {
 /// The port, with or without a peer.
 #[derive(Default)]
 pub struct StreamPort {
+    prefix: Prefix,
     peer: Option<Peer>,
+    /// Bytes between the length and what it counts.
+    extra: usize,
 }
 
 /// Why a connection has ended: one sentence.
 pub type Ended = String;
 
 impl StreamPort {
-    /// Take a connected socket as the peer; false if there is one already.
-    pub fn attach(&mut self, fd: OwnedFd) -> bool {
+    /// A port without a peer.
+    pub fn new(prefix: Prefix) -> Self {
+        StreamPort { prefix, ..StreamPort::default() }
+    }
+
+    /// A port whose frames have so many bytes more in front of them, which their length does not count. They are handed
+    /// out with the frame.
+    pub fn with_extra(extra: usize) -> Self {
+        StreamPort { extra, ..StreamPort::default() }
+    }
+
+    /// Take a connected socket as the peer, or two descriptors, of which one is for output; false if there is one
+    /// already.
+    pub fn attach(&mut self, fd: OwnedFd, out: Option<OwnedFd>) -> bool {
         let vacant = self.peer.is_none();
         if vacant {
             let (queue, input) = (Vec::new(), Vec::new());
-            self.peer = Some(Peer { fd, queue, sent: 0, input, watched: false, awaited: Cell::new(false) });
+            let awaited = Cell::new(false);
+            self.peer = Some(Peer { fd, out, queue, sent: 0, input, watched: false, awaited });
         }
         vacant
+    }
+
+    /// The longest frame the port takes.
+    pub fn max_frame(&self) -> usize {
+        self.prefix.most()
     }
 
     /// Close the connection.
@@ -61,6 +134,16 @@ impl StreamPort {
     /// The socket.
     pub fn fd(&self) -> Option<&OwnedFd> {
         self.peer.as_ref().map(|peer| &peer.fd)
+    }
+
+    /// The descriptor that output goes to.
+    pub fn out(&self) -> Option<&OwnedFd> {
+        self.peer.as_ref().map(|peer| peer.out.as_ref().unwrap_or(&peer.fd))
+    }
+
+    /// Whether input and output have a descriptor each.
+    pub fn is_split(&self) -> bool {
+        self.peer.as_ref().is_some_and(|peer| peer.out.is_some())
     }
 
     /// Bytes that can be queued before frames are dropped. Without a peer there is nothing to wait for.
@@ -75,14 +158,21 @@ impl StreamPort {
 
     /// Queue a plain frame; [`StreamPort::flush`] sends it.
     pub fn push(&mut self, frame: &Frame<'_>) -> Result<(), DropReason> {
+        let padding = &[0; LEAST_FRAME][frame.bytes.len().min(LEAST_FRAME)..];
+        let (prefix, len) = self.prefix.bytes(frame.bytes.len() + padding.len());
+        self.queue(&[&prefix[..len], frame.bytes, padding])
+    }
+
+    /// Queue pieces one behind the other, all or none.
+    pub fn queue(&mut self, pieces: &[&[u8]]) -> Result<(), DropReason> {
         let peer = self.peer.as_mut().ok_or(DropReason::LinkDown)?;
-        let len = frame.bytes.len().max(LEAST_FRAME);
-        if peer.queue.len() - peer.sent + PREFIX + len > QUEUE + MAX_LEN {
+        let len: usize = pieces.iter().map(|piece| piece.len()).sum();
+        if peer.queue.len() - peer.sent + len > QUEUE + MAX_LEN {
             return Err(DropReason::QueueFull);
         }
-        peer.queue.extend((len as u32).to_be_bytes());
-        peer.queue.extend(frame.bytes);
-        peer.queue.resize(peer.queue.len() + len - frame.bytes.len(), 0);
+        for piece in pieces {
+            peer.queue.extend_from_slice(piece);
+        }
         Ok(())
     }
 
@@ -104,18 +194,19 @@ impl StreamPort {
     /// Read once and hand every whole frame to `sink`.
     pub fn read(&mut self, buf: &mut Vec<u8>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Ended> {
         let Some(peer) = self.peer.as_mut() else { return Ok(()) };
-        peer.read(buf, sink)
+        peer.read((self.prefix, self.extra), buf, sink)
     }
 }
 
 impl Peer {
     fn send(&mut self) -> Result<(), Ended> {
         while self.sent < self.queue.len() {
-            match rustix::net::send(
-                &self.fd,
-                &self.queue[self.sent..],
-                SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
-            ) {
+            let rest = &self.queue[self.sent..];
+            let sent = match &self.out {
+                Some(out) => rustix::io::write(out, rest),
+                None => rustix::net::send(&self.fd, rest, SendFlags::NOSIGNAL | SendFlags::DONTWAIT),
+            };
+            match sent {
                 Ok(len) => self.sent += len,
                 Err(Errno::AGAIN) => break,
                 Err(Errno::INTR) => {}
@@ -136,20 +227,31 @@ impl Peer {
     }
 
     /// `buf` is lent by the loop for all streams; only the tail of an unfinished frame is kept here.
-    fn read(&mut self, buf: &mut Vec<u8>, sink: &mut dyn FnMut(&[u8])) -> Result<(), Ended> {
+    fn read(
+        &mut self,
+        (prefix, extra): (Prefix, usize),
+        buf: &mut Vec<u8>,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), Ended> {
         let kept = self.input.len();
-        buf.resize(kept.max(MAX_LEN + PREFIX) + READ, 0);
+        buf.resize(kept.max(MAX_LEN + prefix.len() + extra) + READ, 0);
         buf[..kept].copy_from_slice(&self.input);
-        let got = match rustix::net::recv(&self.fd, &mut buf[kept..kept + READ], RecvFlags::DONTWAIT) {
-            Ok((0, _)) | Err(Errno::CONNRESET) => return Err(self.end_of_stream()),
-            Ok((got, _)) => got,
+        let place = &mut buf[kept..kept + READ];
+        let got = match &self.out {
+            Some(out) if is_shut(out) => Err(Errno::CONNRESET),
+            Some(_) => rustix::io::read(&self.fd, place),
+            None => rustix::net::recv(&self.fd, place, RecvFlags::DONTWAIT).map(|(got, _)| got),
+        };
+        let got = match got {
+            Ok(0) | Err(Errno::CONNRESET) => return Err(self.end_of_stream()),
+            Ok(got) => got,
             Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
             Err(error) => {
                 return Err(format!("reading from the peer failed: {}", std::io::Error::from(error)));
             }
         };
         let data = &buf[..kept + got];
-        let used = split(data, sink)?;
+        let used = split(prefix, extra, data, sink)?;
         self.input.clear();
         self.input.extend_from_slice(&data[used..]);
         Ok(())
@@ -161,19 +263,25 @@ impl Peer {
     }
 }
 
+/// Whether nobody reads any more what goes to a pipe. An event tells it, but not of which of two descriptors it is.
+fn is_shut(out: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(out, PollFlags::empty())];
+    let gone = PollFlags::ERR | PollFlags::HUP;
+    rustix::event::poll(&mut fds, Some(&Timespec::default())).is_ok() && fds[0].revents().intersects(gone)
+}
+
 /// Hand out the whole frames in `data`; how many bytes they took.
-fn split(data: &[u8], sink: &mut dyn FnMut(&[u8])) -> Result<usize, Ended> {
+fn split(prefix: Prefix, extra: usize, data: &[u8], sink: &mut dyn FnMut(&[u8])) -> Result<usize, Ended> {
     let mut at = 0;
-    while let Some((prefix, rest)) = data[at..].split_first_chunk::<PREFIX>() {
-        let len = u32::from_be_bytes(*prefix) as usize;
+    while let Some((len, rest)) = prefix.take(&data[at..]) {
         if len > MAX_LEN {
             return Err(format!("the peer sent a frame of {len} bytes, over the limit of {MAX_LEN}"));
         }
-        let Some(frame) = rest.get(..len) else { break };
+        let Some(frame) = rest.get(..extra + len) else { break };
         if len > 0 {
             sink(frame);
         }
-        at += PREFIX + len;
+        at += prefix.len() + extra + len;
     }
     Ok(at)
 }
@@ -193,7 +301,7 @@ mod tests {
     fn pair() -> (StreamPort, std::os::unix::net::UnixStream) {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         let mut port = StreamPort::default();
-        assert!(port.attach(ours.into()));
+        assert!(port.attach(ours.into(), None));
         (port, theirs)
     }
 
@@ -222,10 +330,31 @@ mod tests {
         #[test]
         fn any_bytes_end_in_frames_or_in_one_sentence(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
             let mut total = 0;
-            match split(&bytes, &mut |frame| total += frame.len()) {
+            match split(Prefix::Qemu, 0, &bytes, &mut |frame| total += frame.len()) {
                 Ok(used) => prop_assert!(used <= bytes.len() && total <= used),
                 Err(sentence) => prop_assert!(sentence.contains("over the limit")),
             }
+        }
+    }
+
+    #[test]
+    fn frames_pass_over_two_pipes_in_either_framing_and_a_shut_one_ends_it() {
+        for (prefix, length) in [(Prefix::Qemu, &[0, 0, 0, 60][..]), (Prefix::Vpnkit, &[60, 0])] {
+            let ((input, to_us), (from_us, output)) =
+                (rustix::pipe::pipe().unwrap(), rustix::pipe::pipe().unwrap());
+            rustix::io::ioctl_fionbio(&input, true).unwrap();
+            let mut port = StreamPort::new(prefix);
+            assert!(port.attach(input, Some(output)));
+            port.push(&Frame::plain(&[7; 60])).unwrap();
+            port.flush().unwrap();
+            let mut got = [0; 100];
+            let len = rustix::io::read(&from_us, &mut got).unwrap();
+            assert_eq!(got[..len], [length, &[7; 60]].concat());
+            rustix::io::write(&to_us, &got[..len]).unwrap();
+            assert_eq!(read_all(&mut port).unwrap(), [[7; 60]]);
+            assert_eq!(read_all(&mut port).unwrap(), [[0; 0]; 0]);
+            drop(from_us);
+            assert_eq!(read_all(&mut port).unwrap_err(), "the peer closed the connection");
         }
     }
 

@@ -1,7 +1,8 @@
 //! The user network's port: the translation machine with its real sockets, service channel and forwards.
 
 use crate::control::Outcome;
-use crate::host::{DatagramSocket, RealHost};
+use crate::datagram::DatagramSocket;
+use crate::host::RealHost;
 use crate::poll::{self, Registrar, Source};
 use crate::protocol::{Addresses, Proto, Refusal, UserAdd};
 use crate::service_channel;

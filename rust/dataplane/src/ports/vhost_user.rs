@@ -3,6 +3,7 @@
 use crate::vhost::device::{Answer, Device, Watch, feature};
 use crate::vhost::message::{self, Ended, Inbox};
 use crate::vhost::ring::{BUFFER, Taken};
+use crate::vhost::spread;
 use std::cell::Cell;
 use std::os::fd::OwnedFd;
 use wirebay_engine::Capabilities;
@@ -19,8 +20,8 @@ struct Peer {
     socket: OwnedFd,
     inbox: Inbox,
     device: Device,
-    /// Somebody asked for room and there was little: tell when the guest has made some.
-    awaited: Cell<bool>,
+    /// Somebody asked for room and there was but so much: tell when the guest has made more.
+    awaited: Cell<Option<usize>>,
 }
 
 /// The port, with or without a VMM.
@@ -45,7 +46,7 @@ impl VhostPort {
         let vacant = self.peer.is_none();
         if vacant {
             let (inbox, device) = (Inbox::default(), Device::new(self.offloads));
-            self.peer = Some(Peer { socket, inbox, device, awaited: Cell::new(false) });
+            self.peer = Some(Peer { socket, inbox, device, awaited: Cell::new(None) });
         }
         vacant
     }
@@ -86,13 +87,19 @@ impl VhostPort {
         peer.take(ring, buf, sink)
     }
 
-    /// The guest has kicked a receive ring: is that what somebody waits for?
-    pub fn refilled(&mut self, ring: usize) -> bool {
-        let Some(peer) = &mut self.peer else { return false };
+    /// The guest has kicked a receive ring. Whether that is what somebody waits for is seen at the end of the round.
+    pub fn refilled(&mut self, ring: usize) {
+        let Some(peer) = &mut self.peer else { return };
         if let Some(ring) = peer.device.rings.get_mut(ring) {
             ring.clear_kick();
+            ring.hush(&peer.device.memory.guest);
         }
-        peer.awaited.replace(false)
+    }
+
+    /// The rings that the guest sends by, as far as it has any.
+    pub fn transmit_rings(&self) -> impl Iterator<Item = usize> + use<> {
+        let count = self.peer.as_ref().map_or(0, |peer| peer.device.rings.len());
+        (0..count).filter(|&ring| is_transmit(ring))
     }
 
     /// Bytes of frames that the guest has room for. Without a guest there is nothing to wait for.
@@ -148,49 +155,59 @@ impl Peer {
         true
     }
 
+    /// Which ring the next frame takes is not known, so the fullest one counts.
     fn room(&self) -> usize {
-        let rings = self.device.rings.iter().step_by(2).filter(|ring| ring.works());
-        let room = rings.map(|ring| ring.room(&self.device.memory.guest)).next().unwrap_or(0);
+        let room = self.least_room();
         if room < MAX_LEN {
-            self.awaited.set(true);
+            self.awaited.set(Some(room));
         }
         room
     }
 
+    fn least_room(&self) -> usize {
+        let memory = &self.device.memory.guest;
+        self.device.receivers().map(|ring| ring.room(memory)).min().unwrap_or(0)
+    }
+
     fn push(&mut self, frame: &Frame<'_>) -> Result<(), DropReason> {
+        if self.device.is_too_long(frame) {
+            return Err(DropReason::FrameTooLong);
+        }
         let mut header = [0; vnet::LEN];
         vnet::emit(&frame.offload, &mut header);
         let header = &mut header[..self.device.header_len()];
-        let merge = self.device.has(feature::MRG_RXBUF);
-        let memory = &self.device.memory.guest;
-        let ring = self.device.rings.iter_mut().step_by(2).find(|ring| ring.works());
-        let ring = ring.ok_or(DropReason::LinkDown)?;
         if frame.bytes.len() >= LEAST_FRAME {
-            return ring.give(memory, header, frame.bytes, merge);
+            return self.give(header, frame.bytes);
         }
         let mut padded = [0; LEAST_FRAME];
         padded[..frame.bytes.len()].copy_from_slice(frame.bytes);
-        ring.give(memory, header, &padded, merge)
+        self.give(header, &padded)
     }
 
-    fn flush(&mut self) -> bool {
-        let awaited = self.awaited.get();
+    fn give(&mut self, header: &mut [u8], bytes: &[u8]) -> Result<(), DropReason> {
+        let chosen = spread::choose(bytes, self.device.receivers().count());
+        let merge = self.device.has(feature::MRG_RXBUF);
         let memory = &self.device.memory.guest;
-        let mut refilled = false;
+        let mut rings = self.device.rings.iter_mut().step_by(2).filter(|ring| ring.works());
+        rings.nth(chosen).ok_or(DropReason::LinkDown)?.give(memory, header, bytes, merge)
+    }
+
+    /// Tell the guest of what it got. True if there is more room than whoever asked last was told.
+    fn flush(&mut self) -> bool {
+        let memory = &self.device.memory.guest;
         for (index, ring) in self.device.rings.iter_mut().enumerate() {
             ring.flush(memory);
-            if awaited && !is_transmit(index) {
-                refilled |= ring.listen(memory);
+            if self.awaited.get().is_some() && !is_transmit(index) {
+                ring.listen_for_more(memory);
             }
         }
-        refilled && ring_has_room(self)
+        // Looked at after the guest was asked to tell: what it adds from here on, it tells.
+        let has_grown = self.awaited.get().is_some_and(|told| self.least_room() > told);
+        if has_grown {
+            self.awaited.set(None);
+        }
+        has_grown
     }
-}
-
-/// Is there room for a whole frame?
-fn ring_has_room(peer: &Peer) -> bool {
-    peer.awaited.set(false);
-    peer.room() >= MAX_LEN
 }
 
 fn parse(bytes: &[u8], header_len: usize) -> Result<Frame<'_>, DropReason> {

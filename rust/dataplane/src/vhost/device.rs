@@ -11,6 +11,8 @@ use crate::poll::Watched;
 use std::io;
 use std::os::fd::OwnedFd;
 use wirebay_engine::Capabilities;
+use wirebay_wire::Frame;
+use wirebay_wire::ethernet::HEADER_LEN;
 use wirebay_wire::frame::MAX_LEN;
 
 /// Most pairs of rings, one to receive and one to send.
@@ -18,6 +20,10 @@ pub const MAX_PAIRS: usize = 8;
 /// Bits of a ring's descriptor word: its index, and "there is no descriptor".
 const INDEX: u64 = 0xff;
 const NO_FD: u64 = 0x100;
+/// What an MTU may be (virtio 1.2 section 5.1.4.1), and what a VLAN tag adds to a frame.
+const LEAST_MTU: u64 = 68;
+const MOST_MTU: u64 = 65_535;
+const TAG_LEN: usize = 4;
 
 /// Feature bits (virtio 1.2 sections 5.1.3 and 6; the vhost-user specification for bit 30).
 #[allow(missing_docs)] // the names are the specification's
@@ -99,6 +105,8 @@ pub struct Device {
     acked: u64,
     protocols: u64,
     status: u8,
+    /// The longest packet that the VMM lets the guest have, if it says so.
+    mtu: Option<u16>,
     /// The guest's memory.
     pub memory: Memory,
     /// Receive rings at even places, transmit rings at odd ones.
@@ -110,7 +118,7 @@ impl Device {
     pub fn new(offloads: bool) -> Self {
         let offered = if offloads { PLAIN | OFFLOADS } else { PLAIN };
         let (memory, rings) = (Memory::default(), Vec::new());
-        Device { offered, acked: 0, protocols: 0, status: 0, memory, rings }
+        Device { offered, acked: 0, protocols: 0, status: 0, mtu: None, memory, rings }
     }
 
     /// Has the driver taken this feature?
@@ -137,6 +145,21 @@ impl Device {
             uso: self.has(feature::GUEST_USO4) && self.has(feature::GUEST_USO6),
             max_frame: MAX_LEN,
         }
+    }
+
+    /// The rings that the guest can receive by now.
+    pub fn receivers(&self) -> impl Iterator<Item = &Ring> {
+        self.rings.iter().step_by(2).filter(|ring| ring.works())
+    }
+
+    /// Whether a frame is longer than the VMM's MTU allows, once it is cut.
+    pub fn is_too_long(&self, frame: &Frame<'_>) -> bool {
+        let Some(mtu) = self.mtu else { return false };
+        let len = match frame.offload.gso {
+            Some(gso) => usize::from(gso.header_len) + usize::from(gso.size).min(frame.bytes.len()),
+            None => frame.bytes.len(),
+        };
+        len > HEADER_LEN + TAG_LEN + usize::from(mtu)
     }
 
     /// Carry out one request.
@@ -180,8 +203,17 @@ impl Device {
                 Answer::Done
             }
             (request::GET_STATUS, _) => u64_reply(self.status.into()),
-            (request::SET_OWNER | request::NET_SET_MTU, _) => Answer::Done,
-            (request::RESET_OWNER | request::RESET_DEVICE, _) => {
+            (request::SET_OWNER, _) => Answer::Done,
+            (request::NET_SET_MTU, Some(mtu @ LEAST_MTU..=MOST_MTU)) => {
+                self.mtu = Some(mtu as u16);
+                Answer::Done
+            }
+            // Of the old request the specification says no more than that rings may be stopped.
+            (request::RESET_OWNER, _) => {
+                self.rings.iter_mut().for_each(|ring| ring.enabled = false);
+                Answer::Done
+            }
+            (request::RESET_DEVICE, _) => {
                 self.reset();
                 Answer::Done
             }
@@ -191,7 +223,7 @@ impl Device {
 
     fn reset(&mut self) {
         self.rings.clear();
-        (self.acked, self.status) = (0, 0);
+        (self.acked, self.status, self.mtu) = (0, 0, None);
     }
 
     fn set_memory(&mut self, message: Message) -> Answer {
@@ -279,11 +311,12 @@ impl Device {
         let Some(ring) = self.ring(index) else { return no_ring(index) };
         match kind {
             request::SET_VRING_CALL => ring.set_call(fd),
+            request::SET_VRING_ERR => ring.error = fd,
             request::SET_VRING_KICK => {
                 ring.kick = None;
                 return fd.map_or(Answer::Done, |fd| self.start(index as usize, fd, event_idx, watch));
             }
-            _ => {}
+            _ => return malformed(),
         }
         Answer::Done
     }

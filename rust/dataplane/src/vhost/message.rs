@@ -1,16 +1,13 @@
 //! Messages: a header of twelve bytes in host order, then the payload; descriptors come beside the header.
 
-use rustix::io::Errno;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg, send};
-use std::io::IoSliceMut;
-use std::mem::MaybeUninit;
+use crate::inbox;
+pub use crate::inbox::Ended;
+use rustix::net::{SendFlags, send};
 use std::os::fd::{AsFd, OwnedFd};
 
 const HEADER: usize = 12;
 /// The longest payload of a request that we know: a table of 32 memory regions.
 const MAX_PAYLOAD: usize = 8 + 32 * 32;
-/// Most descriptors beside one message.
-const MAX_FDS: usize = 32;
 const VERSION: u32 = 1;
 const IS_REPLY: u32 = 1 << 2;
 const NEEDS_REPLY: u32 = 1 << 3;
@@ -67,91 +64,34 @@ impl Message {
     }
 }
 
-/// Why the connection has ended: one sentence.
-pub type Ended = String;
-
 /// What has arrived of the next message.
 #[derive(Default)]
-pub struct Inbox {
-    bytes: Vec<u8>,
-    fds: Vec<OwnedFd>,
-}
+pub struct Inbox(inbox::Inbox);
 
 impl Inbox {
     /// Read on; a message when one is whole, `None` when the rest is still to come.
     pub fn read(&mut self, socket: impl AsFd) -> Result<Option<Message>, Ended> {
-        loop {
-            let wanted = self.wanted()?;
-            if self.bytes.len() == wanted {
-                return Ok(Some(self.take()));
-            }
-            if !self.read_some(&socket, wanted)? {
-                return Ok(None);
-            }
-        }
-    }
-
-    /// How long the message is, as far as that is known.
-    fn wanted(&self) -> Result<usize, Ended> {
-        let Some(header) = self.bytes.first_chunk::<HEADER>() else { return Ok(HEADER) };
-        let len = number(header, 8) as usize;
-        if len > MAX_PAYLOAD {
-            return Err(format!("the peer sent a message of {len} bytes, over the limit of {MAX_PAYLOAD}"));
-        }
-        if number(header, 4) & 3 != VERSION {
-            return Err("the peer speaks another version of vhost-user".into());
-        }
-        Ok(HEADER + len)
-    }
-
-    fn take(&mut self) -> Message {
-        let bytes = std::mem::take(&mut self.bytes);
-        Message {
+        let whole = self.0.read(socket, wanted)?;
+        Ok(whole.map(|(bytes, fds)| Message {
             request: number(&bytes, 0),
             needs_reply: number(&bytes, 4) & NEEDS_REPLY != 0,
             payload: bytes[HEADER..].to_vec(),
-            fds: std::mem::take(&mut self.fds),
-        }
+            fds,
+        }))
     }
+}
 
-    /// Read towards `wanted` bytes and no further: descriptors belong to the message whose bytes they come with.
-    fn read_some(&mut self, socket: &impl AsFd, wanted: usize) -> Result<bool, Ended> {
-        let have = self.bytes.len();
-        self.bytes.resize(wanted, 0);
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
-        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let got = recvmsg(
-            socket,
-            &mut [IoSliceMut::new(&mut self.bytes[have..])],
-            &mut ancillary,
-            RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC,
-        );
-        for message in ancillary.drain() {
-            if let RecvAncillaryMessage::ScmRights(fds) = message {
-                self.fds.extend(fds);
-            }
-        }
-        let len = match got {
-            Ok(got) => got.bytes,
-            Err(Errno::AGAIN | Errno::INTR) => {
-                self.bytes.truncate(have);
-                return Ok(false);
-            }
-            Err(Errno::CONNRESET) => 0,
-            Err(error) => {
-                return Err(format!("reading from the peer failed: {}", std::io::Error::from(error)));
-            }
-        };
-        self.bytes.truncate(have + len);
-        match len {
-            0 if have == 0 => Err("the peer closed the connection".into()),
-            0 => Err("the peer closed the connection in the middle of a message".into()),
-            _ if self.fds.len() > MAX_FDS => {
-                Err("the peer sent more descriptors than any request has".into())
-            }
-            _ => Ok(true),
-        }
+/// How long the message is, as far as that is known.
+fn wanted(bytes: &[u8]) -> Result<usize, Ended> {
+    let Some(header) = bytes.first_chunk::<HEADER>() else { return Ok(HEADER) };
+    let len = number(header, 8) as usize;
+    if len > MAX_PAYLOAD {
+        return Err(format!("the peer sent a message of {len} bytes, over the limit of {MAX_PAYLOAD}"));
     }
+    if number(header, 4) & 3 != VERSION {
+        return Err("the peer speaks another version of vhost-user".into());
+    }
+    Ok(HEADER + len)
 }
 
 fn number(bytes: &[u8], at: usize) -> u32 {

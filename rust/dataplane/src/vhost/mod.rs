@@ -5,6 +5,7 @@
 //! - `device.rs`: what has been agreed, and the state of the rings; a request at a time.
 //! - `memory.rs`: the guest's memory as the VMM shares it.
 //! - `ring.rs`: frames in and out of split rings.
+//! - `spread.rs`: which of several receive rings a frame goes to.
 //!
 //! Guest memory and descriptor chains go through `vm-memory` and `virtio-queue`, which check every address. The message
 //! loop is our own: the `vhost` crate's blocks until a message is whole, and a VMM that stops in the middle of one must
@@ -14,3 +15,4 @@ pub mod device;
 pub mod memory;
 pub mod message;
 pub mod ring;
+pub mod spread;

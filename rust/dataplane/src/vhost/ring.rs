@@ -3,6 +3,9 @@
 //!
 //! Every frame is copied once between guest memory and a buffer of ours, because a guest may change what lies in its
 //! memory while we look at it.
+//!
+//! A bad chain costs its frame. A ring that contradicts itself, with more chains available than it has entries or a chain
+//! that starts beyond its table, stands still until the VMM starts it again, and the VMM is told by the error descriptor.
 
 use super::memory::Memory;
 use crate::poll::Watched;
@@ -17,7 +20,9 @@ use wirebay_wire::frame::MAX_LEN;
 /// Most entries of a ring (what virtio allows, and QEMU's largest is 1024).
 const MAX_SIZE: u16 = 32_768;
 /// Descriptor chains that one frame may be spread over.
-const MAX_CHAINS: usize = 64;
+const MAX_CHAINS: usize = 1024;
+/// What a receive chain is taken to hold before one was seen: a frame of a common Ethernet with its header.
+const USUAL_CHAIN: usize = 1526;
 
 /// A ring as the VMM has set it up so far.
 pub struct Ring {
@@ -27,6 +32,8 @@ pub struct Ring {
     /// Tells us that the guest has put something in.
     pub kick: Option<Watched>,
     call: Option<OwnedFd>,
+    /// Tells the VMM that the ring has been stopped.
+    pub error: Option<OwnedFd>,
     /// The VMM lets it work.
     pub enabled: bool,
     started: bool,
@@ -34,6 +41,7 @@ pub struct Ring {
     used: bool,
     /// Bytes that a receive chain had the last time, to tell how much room there is.
     chain: usize,
+    reserved: Reserved,
 }
 
 impl Ring {
@@ -41,8 +49,18 @@ impl Ring {
     pub fn new(enabled: bool) -> Self {
         // The size is a constant that the queue accepts.
         let queue = Queue::new(MAX_SIZE).expect("a valid ring size");
-        let (addresses, kick, call) = (None, None, None);
-        Ring { queue, addresses, kick, call, enabled, started: false, used: false, chain: 0 }
+        Ring {
+            queue,
+            addresses: None,
+            kick: None,
+            call: None,
+            error: None,
+            enabled,
+            started: false,
+            used: false,
+            chain: USUAL_CHAIN,
+            reserved: Reserved::default(),
+        }
     }
 }
 
@@ -121,6 +139,15 @@ impl Ring {
         self.works() && self.queue.enable_notification(memory).unwrap_or(false)
     }
 
+    /// Ask to be told of what the guest adds to what is in already.
+    pub fn listen_for_more(&mut self, memory: &GuestMemoryMmap) {
+        let (next, count) = (self.queue.next_avail(), self.available(memory));
+        // The queue asks for what follows its own position. An entry that is there already would never be told.
+        self.queue.set_next_avail(next.wrapping_add(count));
+        self.listen(memory);
+        self.queue.set_next_avail(next);
+    }
+
     /// Do not be told: we look ourselves.
     pub fn hush(&mut self, memory: &GuestMemoryMmap) {
         if self.works() {
@@ -130,7 +157,7 @@ impl Ring {
 
     /// Take one frame that the guest sends, header and all, into `buf`.
     pub fn take(&mut self, memory: &GuestMemoryMmap, buf: &mut [u8]) -> Taken {
-        if !self.works() {
+        if self.available(memory) == 0 {
             return Taken::Empty;
         }
         let Some(chain) = self.queue.pop_descriptor_chain(memory) else { return Taken::Empty };
@@ -140,20 +167,44 @@ impl Ring {
         gathered.map_or_else(Taken::Bad, Taken::Frame)
     }
 
+    /// Chains that the guest has made available and we have not taken.
+    fn available(&mut self, memory: &GuestMemoryMmap) -> u16 {
+        if !self.works() {
+            return 0;
+        }
+        let count = self.distance(memory);
+        if count.is_none() {
+            self.break_down();
+        }
+        count.unwrap_or(0)
+    }
+
+    /// The same of a ring that works; `None` if it cannot be.
+    fn distance(&self, memory: &GuestMemoryMmap) -> Option<u16> {
+        let index = self.queue.avail_idx(memory, Ordering::Acquire).ok()?;
+        let count = index.0.wrapping_sub(self.queue.next_avail());
+        (count <= self.queue.size()).then_some(count)
+    }
+
+    fn break_down(&mut self) {
+        self.started = false;
+        if let Some(error) = &self.error {
+            // Whoever does not read it knows already.
+            let _ = rustix::io::write(error, &1_u64.to_ne_bytes());
+        }
+    }
+
     fn put_back(&mut self, memory: &GuestMemoryMmap, head: u16, len: usize) {
-        // Fails only for a ring that is not in guest memory any more; then nobody waits for it.
-        let _ = self.queue.add_used(memory, head, len as u32);
         self.used = true;
+        if self.queue.add_used(memory, head, len as u32).is_err() {
+            self.break_down();
+        }
     }
 
     /// About how many bytes of frames the guest has room for.
     pub fn room(&self, memory: &GuestMemoryMmap) -> usize {
-        let Ok(index) = self.queue.avail_idx(memory, Ordering::Acquire) else { return 0 };
-        if !self.works() {
-            return 0;
-        }
-        let chains = usize::from(index.0.wrapping_sub(self.queue.next_avail()));
-        chains * self.chain.max(1)
+        let chains = if self.works() { self.distance(memory).unwrap_or(0) } else { 0 };
+        usize::from(chains) * self.chain
     }
 
     /// Give the guest one frame: `header` with the number of chains filled in where the guest merges them, and `frame`.
@@ -167,51 +218,64 @@ impl Ring {
         if !self.works() {
             return Err(DropReason::LinkDown);
         }
-        let chains = self.reserve(memory, header.len() + frame.len(), merge)?;
-        if merge {
-            header[10..12].copy_from_slice(&(chains.len() as u16).to_le_bytes());
-        }
-        let mut source = Source { parts: [header, frame] };
-        for chain in &chains {
-            let mut written = 0;
-            for &(addr, len) in &chain.buffers {
-                written += source.write(memory, addr, len).ok_or(DropReason::RingInvalid)?;
+        let mut reserved = std::mem::take(&mut self.reserved);
+        reserved.clear();
+        let mut given = self.reserve(&mut reserved, memory, header.len() + frame.len(), merge);
+        if given.is_ok() {
+            if merge {
+                header[10..12].copy_from_slice(&(reserved.chains.len() as u16).to_le_bytes());
             }
-            self.put_back(memory, chain.head, written);
+            given = self.fill(&reserved, memory, Source { parts: [header, frame] });
         }
-        Ok(())
+        self.reserved = reserved;
+        given
     }
 
     /// Receive chains with room for `len` bytes together; none are taken when there are not enough.
     fn reserve(
         &mut self,
+        reserved: &mut Reserved,
         memory: &GuestMemoryMmap,
         len: usize,
         merge: bool,
-    ) -> Result<Vec<Chain>, DropReason> {
-        let (mut chains, mut room): (Vec<Chain>, usize) = (Vec::with_capacity(1), 0);
+    ) -> Result<(), DropReason> {
+        let most = usize::from(self.available(memory)).min(if merge { MAX_CHAINS } else { 1 });
+        let mut room = 0;
         while room < len {
-            let next = if chains.len() < if merge { MAX_CHAINS } else { 1 } {
-                self.queue.pop_descriptor_chain(memory)
-            } else {
-                None
-            };
-            let Some(next) = next else {
-                for _ in &chains {
+            let has_next = reserved.chains.len() < most;
+            let Some(next) = has_next.then(|| self.queue.pop_descriptor_chain(memory)).flatten() else {
+                for _ in &reserved.chains {
                     self.queue.go_to_previous_position();
                 }
                 return Err(DropReason::QueueFull);
             };
-            let head = next.head_index();
-            let buffers: Vec<_> = next
-                .filter(virtio_queue::desc::split::Descriptor::is_write_only)
-                .map(|d| (d.addr(), d.len() as usize))
-                .collect();
-            self.chain = buffers.iter().map(|(_, len)| len).sum();
-            room += self.chain;
-            chains.push(Chain { head, buffers });
+            let before = room;
+            room += reserved.add(next);
+            self.chain = (room - before).max(1);
         }
-        Ok(chains)
+        Ok(())
+    }
+
+    /// Write to reserved chains and give them back, all of them even where one cannot be written to.
+    fn fill(
+        &mut self,
+        reserved: &Reserved,
+        memory: &GuestMemoryMmap,
+        mut source: Source<'_>,
+    ) -> Result<(), DropReason> {
+        let (mut from, mut filled) = (0, Ok(()));
+        for &(head, to) in &reserved.chains {
+            let mut written = 0;
+            for &(addr, len) in &reserved.buffers[from..to] {
+                match filled.and_then(|()| source.write(memory, addr, len).ok_or(DropReason::RingInvalid)) {
+                    Ok(more) => written += more,
+                    Err(reason) => filled = Err(reason),
+                }
+            }
+            self.put_back(memory, head, written);
+            from = to;
+        }
+        filled
     }
 
     /// Tell the guest of what was put in, if it wants to know.
@@ -248,10 +312,28 @@ fn gather(
     Ok(len)
 }
 
-/// A receive chain: its head, and its buffers.
-struct Chain {
-    head: u16,
+/// Receive chains taken for one frame. The lists are used again, so that a frame allocates nothing.
+#[derive(Default)]
+struct Reserved {
+    /// The head of each, and where its buffers end.
+    chains: Vec<(u16, usize)>,
     buffers: Vec<(GuestAddress, usize)>,
+}
+
+impl Reserved {
+    fn clear(&mut self) {
+        self.chains.clear();
+        self.buffers.clear();
+    }
+
+    /// Add a chain; how many bytes it has room for.
+    fn add(&mut self, chain: DescriptorChain<&GuestMemoryMmap>) -> usize {
+        let (head, from) = (chain.head_index(), self.buffers.len());
+        let writable = chain.filter(virtio_queue::desc::split::Descriptor::is_write_only);
+        self.buffers.extend(writable.map(|d| (d.addr(), d.len() as usize)));
+        self.chains.push((head, self.buffers.len()));
+        self.buffers[from..].iter().map(|(_, len)| len).sum()
+    }
 }
 
 /// Header and frame, as far as they are not written yet.

@@ -7,6 +7,7 @@
 //! requests (one ping socket for each identifier a guest uses).
 
 use super::emit::{self, Echo, Ends};
+use super::listing::Tally;
 use super::{Config, Forwards};
 use crate::counters::Drops;
 use crate::host::{Host, Peer, Sending};
@@ -56,23 +57,24 @@ pub struct DatagramFlow<D> {
     pub queued: bool,
     /// Something has been reported about what it sent.
     pub failed: bool,
-    /// Datagrams have come both ways.
-    pub answered: bool,
+    /// Age and bytes, for listings.
+    pub tally: Tally,
 }
 
 impl<D> DatagramFlow<D> {
     /// A new flow.
     pub fn new(via: Via<D>, ends: Ends, now: Time) -> Self {
-        let mut flow = DatagramFlow {
-            via,
-            ends,
-            deadline: Deadline::default(),
-            queued: false,
-            failed: false,
-            answered: false,
-        };
+        let (deadline, tally) = (Deadline::default(), Tally::begin(now));
+        let mut flow = DatagramFlow { via, ends, deadline, queued: false, failed: false, tally };
         flow.touch(now);
         flow
+    }
+
+    /// Whether something has come back on what was sent first.
+    pub fn is_answered(&self) -> bool {
+        let back =
+            if matches!(self.via, Via::Inbound { .. }) { self.tally.from_guest } else { self.tally.to_guest };
+        back > 0
     }
 
     /// It was used: its time starts again.
@@ -92,20 +94,19 @@ impl<D> DatagramFlow<D> {
         let to = |addr| Peer { addr, local: None };
         // What we send in our own name goes our own way.
         let plain = Sending { segment: how.segment, ..Sending::default() };
-        match (&mut self.via, target) {
+        let sent = match (&mut self.via, target) {
             (Via::Cone(socket) | Via::Ping(socket), Some(addr)) => {
                 host.datagram_send(socket, &to(addr), data, how)
             }
             (Via::Dns(socket, resolver), _) => host.datagram_send(socket, &to(*resolver), data, plain),
             (Via::Inbound { forward, client, .. }, _) => match forwards.socket(*forward) {
-                Some(socket) => {
-                    self.answered = true;
-                    host.datagram_send(socket, client, data, plain)
-                }
+                Some(socket) => host.datagram_send(socket, client, data, plain),
                 None => Err(io::ErrorKind::NotConnected.into()),
             },
             (_, None) => Err(io::ErrorKind::AddrNotAvailable.into()),
-        }
+        };
+        self.tally.from_guest += if sent.is_ok() { data.len() as u64 } else { 0 };
+        sent
     }
 
     /// Hand one batch of what has arrived to the guest; `Ok(true)`: there may be more.
@@ -116,24 +117,24 @@ impl<D> DatagramFlow<D> {
         config: &Config,
         drops: &mut Drops,
     ) -> io::Result<bool> {
-        let (ends, answered) = (self.ends, &mut self.answered);
+        let (ends, bytes) = (self.ends, &mut self.tally.to_guest);
         match &mut self.via {
             Via::Cone(socket) => host.datagram_recv(socket, &mut |from, data| {
-                *answered = true;
+                *bytes += data.len() as u64;
                 let our = SocketAddr::new(seen(config, &ends, from.addr.ip()), from.addr.port());
                 to_guest(out, config, drops, &Ends { our, ..ends }, data);
             }),
             Via::Dns(socket, resolver) => host.datagram_recv(socket, &mut |from, data| {
                 // The guest will believe that the name server says this: nobody else may.
                 if (from.addr.ip(), from.addr.port()) == (resolver.ip(), resolver.port()) {
-                    *answered = true;
+                    *bytes += data.len() as u64;
                     to_guest(out, config, drops, &ends, data);
                 } else {
                     drops.count(DropReason::NotForUs);
                 }
             }),
             Via::Ping(socket) => host.datagram_recv(socket, &mut |from, data| {
-                *answered = true;
+                *bytes += data.len() as u64;
                 let our = SocketAddr::new(seen(config, &ends, from.addr.ip()), 0);
                 echo_to_guest(out, config, drops, &Ends { our, ..ends }, data);
             }),

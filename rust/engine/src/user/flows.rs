@@ -8,7 +8,7 @@ use crate::time::Time;
 use crate::timers::{Deadline, Timers};
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// What identifies a flow. `our` is `0.0.0.0:0` for mappings that do not depend on the other end.
@@ -47,11 +47,24 @@ impl<H: Host> Flow<H> {
 pub struct Secret(pub [u8; 16]);
 
 impl Secret {
+    /// For a hash piece by piece.
+    pub fn hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_key(&self.0)
+    }
+
     /// The hash of a key.
     pub fn hash(&self, value: &impl Hash) -> u64 {
-        let mut hasher = SipHasher13::new_with_key(&self.0);
+        let mut hasher = self.hasher();
         value.hash(&mut hasher);
         hasher.finish()
+    }
+}
+
+impl BuildHasher for Secret {
+    type Hasher = SipHasher13;
+
+    fn build_hasher(&self) -> SipHasher13 {
+        self.hasher()
     }
 }
 
@@ -157,6 +170,11 @@ impl<H: Host> Flows<H> {
             self.timers.arm(token, flow.deadline());
         }
         None
+    }
+
+    /// The flows from a place of the table on, in the order of their places.
+    pub fn from(&self, first: u32) -> impl Iterator<Item = (Token, &(Key, Flow<H>))> {
+        self.table.iter_from(first)
     }
 
     /// Every token, for sweeping.

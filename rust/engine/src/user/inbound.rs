@@ -145,6 +145,7 @@ impl<H: Host> UserNet<H> {
         let mut waits = false;
         let Some(Flow::Datagram(flow)) = self.flows.get(token) else { return Ok(()) };
         flow.touch(now);
+        flow.tally.to_guest += data.len() as u64;
         if let Some(mac) = neighbors.find(guest.ip()) {
             flow.ends.mac = mac;
             datagram::to_guest(out, config, drops, &flow.ends, data);

@@ -25,6 +25,7 @@ mod forwards;
 pub mod fragmenting;
 mod half_open;
 mod inbound;
+mod listing;
 mod neighbors;
 mod outbound;
 pub mod reassembly;
@@ -37,6 +38,7 @@ mod unanswered;
 pub use config::{Config, Plan};
 pub use flows::{Census, Secret};
 pub use forwards::Forwards;
+pub use listing::{Listed, Tally};
 pub use router::{Ping, Pong};
 pub use services::{Call, ServiceMessage};
 
@@ -65,6 +67,10 @@ use wirebay_wire::{DropReason, Frame};
 const BACKLOG_BUDGET: usize = 64 << 20;
 /// Super-segments sent in one call of [`UserNet::run`], so that frames from guests are not kept waiting.
 const RUN: usize = 16;
+/// What a frame on its way to a guest may take of its room beyond its length: one receive buffer of a common driver.
+const BUFFER: usize = 1526;
+/// More room than any one call needs.
+const MOST_ROOM: usize = 1 << 20;
 
 /// The machine. `H` is the host's socket layer, a real one or a test's.
 pub struct UserNet<H: Host> {
@@ -182,6 +188,9 @@ impl<H: Host> UserNet<H> {
             });
         }
         self.to_acknowledge = list;
+        if let Err(error) = self.host.datagram_flush() {
+            self.drops.count(errors::reason_of(&error));
+        }
     }
 
     /// Something has happened to a host socket.
@@ -208,13 +217,15 @@ impl<H: Host> UserNet<H> {
             let Some(token) = self.to_run.pop_front() else { return false };
             match self.flows.get(token) {
                 Some(Flow::Tcp(flow)) => {
-                    let (all, waiting) = (room(flow.ends.mac), out.bytes());
-                    let left = all.saturating_sub(waiting);
+                    let (all, segment) = (room(flow.ends.mac), flow.frame_len());
+                    let left = all.saturating_sub(out.bytes() + out.count() * BUFFER);
                     if left < all.min(usize::from(u16::MAX)) {
                         // What waits for delivery takes room too: how much is only known afterwards.
                         self.to_run.push_front(token);
                         break;
                     }
+                    // Of a buffer at the far end a short segment takes as much as a long one.
+                    let left = left.min(MOST_ROOM) / BUFFER.max(segment) * segment;
                     self.pump(now, token, out, left);
                 }
                 Some(Flow::Datagram(_)) => self.receive_datagrams(now, token, out),

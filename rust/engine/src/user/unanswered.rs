@@ -36,7 +36,7 @@ impl<H: Host> UserNet<H> {
         while self.unanswered.queue.len() > self.unanswered.limit
             && let Some(oldest) = self.unanswered.queue.pop_front()
         {
-            if matches!(self.flows.get(oldest), Some(Flow::Datagram(flow)) if !flow.answered) {
+            if matches!(self.flows.get(oldest), Some(Flow::Datagram(flow)) if !flow.is_answered()) {
                 self.drops.count(DropReason::UnansweredGaveWay);
                 self.flows.remove(oldest);
             }

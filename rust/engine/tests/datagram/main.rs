@@ -7,6 +7,7 @@ mod connect;
 mod dns;
 mod echo;
 mod forward;
+mod listing;
 mod policy;
 mod service;
 mod train;

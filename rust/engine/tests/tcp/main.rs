@@ -7,6 +7,7 @@ mod early;
 mod flood;
 mod forwarded;
 mod keepalive;
+mod listing;
 mod model;
 mod opening;
 mod options;

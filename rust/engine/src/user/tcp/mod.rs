@@ -61,6 +61,7 @@ mod timeout;
 
 use super::Config;
 use super::emit::{self, Ends};
+use super::listing::Tally;
 use crate::counters::Drops;
 use crate::host::Host;
 use crate::outbox::Outbox;
@@ -180,6 +181,8 @@ pub struct TcpFlow<S> {
     pub deadline: Deadline,
     /// See [`flags`].
     pub bits: u16,
+    /// Age and bytes, for listings.
+    pub tally: Tally,
     state: State,
     guest_scale: u8,
     our_scale: u8,
@@ -220,6 +223,7 @@ impl<S> TcpFlow<S> {
             ends,
             deadline: Deadline::default(),
             bits: 0,
+            tally: Tally::begin(now),
             state,
             guest_scale: 0,
             our_scale: 0,

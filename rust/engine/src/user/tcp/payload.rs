@@ -153,6 +153,7 @@ impl<S> TcpFlow<S> {
             self.backlog.extend(&rest[..kept]);
         }
         self.rcv_nxt = self.rcv_nxt.wrapping_add((taken + kept) as u32);
+        self.tally.from_guest += (taken + kept) as u64;
         self.one_way = self.one_way.saturating_add(1);
         Ok(taken + kept)
     }

@@ -114,6 +114,7 @@ impl<S> TcpFlow<S> {
         let acked = ack.wrapping_sub(self.una);
         let fin = u32::from(self.is(HOST_FIN) && ack == self.max);
         let data = acked - fin;
+        self.tally.to_guest += u64::from(data);
         if data > 0 && cx.host.tcp_consume(&mut self.socket, data as usize).is_err() {
             cx.drops.count(DropReason::HostSendFailed);
         }

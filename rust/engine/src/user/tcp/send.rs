@@ -70,7 +70,7 @@ impl<S> TcpFlow<S> {
     }
 
     /// Bytes of a frame with one full segment.
-    pub(super) fn frame_len(&self) -> usize {
+    pub fn frame_len(&self) -> usize {
         self.ends.l3_len() + HEADER_LEN + TIMESTAMPS_LEN + usize::from(self.mss)
     }
 
