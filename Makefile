@@ -115,4 +115,4 @@ $(CORE): $(TOOLS) $(RUST) | cargo
 $(NETTOOL): tests/bench/nettool.c
 	@tools/need.sh cc=gcc
 	mkdir -p $(CACHE)
-	$(CC) -std=gnu11 -O2 -Wall -Wextra -Werror -o $@ $<
+	$(CC) -std=gnu11 -O2 -Wall -Wextra -Werror -static -o $@ $<

@@ -12,14 +12,15 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
+from tests.bench.machine import MACHINE_PEERS, check_qemu, measure_machine
 from tests.bench.measure import GROUPS, Plan, Result, measure
 from tests.bench.peers import PEERS, NotInstalled, Peer, by_name
 from tests.bench.processes import raise_descriptor_limit
-from tests.bench.report import METRICS, medians, ratio, render
+from tests.bench.report import MACHINE_METRICS, METRICS, Metric, medians, ratio, render
 
 BUSY = 0.5  # load average
 SPARE = 100  # descriptors a back end needs beside those of flows, roughly
@@ -45,8 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             root=options.root,
             only=frozenset(options.only),
         )
-        rounds = _rounds(peers, plan, options.rounds)
-        report["mtu"][str(mtu)] = _print(mtu, rounds)
+        if plan.only != {"vm"}:
+            rounds = _rounds(peers, plan, options.rounds, measure)
+            report["mtu"][str(mtu)] = _print(f"MTU {mtu}", rounds, METRICS)
+        if mtu == options.mtu[0] and plan.wants("vm"):
+            report["machines"] = _machines(plan, options.rounds, missing)
     for sentence in missing.values():
         print(f"missing: {sentence}")
     if options.json:
@@ -59,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     names = ", ".join(peer.name for peer in PEERS)
     parser.add_argument("peer", nargs="*", type=_peer, help=f"of {names} (all)")
     parser.add_argument("--mtu", type=_numbers, default=[1500], help="in bytes, several with commas (1500)")
-    parser.add_argument("--seconds", type=float, default=3.0, help="per measured rate (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="per measured rate (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="alternating; medians are taken (%(default)s)")
     parser.add_argument("--flows", type=int, default=10_000, help="TCP flows to hold (%(default)s)")
     parser.add_argument("--only", type=_groups, default=[], help=f"of {','.join(GROUPS)} (all)")
@@ -100,7 +104,35 @@ def _present(wanted: Sequence[Peer], root: Path | None) -> tuple[list[Peer], dic
     return peers, missing
 
 
-def _rounds(peers: Sequence[Peer], plan: Plan, count: int) -> dict[str, list[Result]]:
+def _machines(plan: Plan, count: int, missing: dict[str, str]) -> dict[str, Any]:
+    """Virtual machines, at the first MTU only: more rounds would take long, and say the same."""
+    peers = []
+    try:
+        check_qemu(plan.root)
+    except NotInstalled as error:
+        missing["machines"] = str(error)
+        return {}
+    for peer in MACHINE_PEERS:
+        try:
+            peer.find(plan.root)
+        except NotInstalled as error:
+            missing[peer.name] = str(error)
+        else:
+            peers.append(peer)
+    rounds = _rounds(peers, plan, count, measure_machine)
+    return _print(f"QEMU guest under software emulation, MTU {plan.mtu}", rounds, MACHINE_METRICS)
+
+
+class _Named(Protocol):
+    name: str
+
+
+P = TypeVar("P", bound=_Named)
+
+
+def _rounds(
+    peers: Sequence[P], plan: Plan, count: int, measure: Callable[[P, Plan], Result]
+) -> dict[str, list[Result]]:
     results: dict[str, list[Result]] = {peer.name: [] for peer in peers}
     for number in range(count):
         for peer in peers:
@@ -117,12 +149,13 @@ def _note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _print(mtu: int, rounds: dict[str, list[Result]]) -> dict[str, Any]:
+def _print(what: str, rounds: dict[str, list[Result]], metrics: Sequence[Metric]) -> dict[str, Any]:
     table = {name: medians(results) for name, results in rounds.items()}
-    print(f"\nMTU {mtu}, medians of {max(map(len, rounds.values()), default=0)} rounds\n{render(table)}\n")
+    count = max(map(len, rounds.values()), default=0)
+    print(f"\n{what}, medians of {count} rounds\n{render(table, metrics)}\n")
     return {
         "medians": table,
-        "ratios": {metric.key: ratio(metric, table) for metric in METRICS},
+        "ratios": {metric.key: ratio(metric, table) for metric in metrics},
         "rounds": {name: [vars(result) for result in results] for name, results in rounds.items()},
     }
 

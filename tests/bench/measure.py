@@ -14,6 +14,7 @@ from typing import Any
 from tests.bench.guest import Namespace
 from tests.bench.peers import Peer, Running, Setting, folder
 from tests.bench.processes import cpu_seconds, resident_kib, stop, tree, wait_until
+from tests.bench.search import highest_rate
 from tests.guests.host import free_port
 
 UDP_PAYLOAD = 1400
@@ -23,7 +24,13 @@ HOLD_SECONDS = 120.0  # more than nettool takes for it
 START_ROUNDS = 5
 LEAST_CPU_SECONDS = 0.1  # the kernel counts in hundredths
 # What is taken, in this order; a group may give several metrics.
-GROUPS = ("idle", "tcp_out", "tcp_in", "udp_out", "udp_in", "rr", "crr", "urr", "flows", "start")
+GROUPS = (
+    "idle", "tcp_out", "tcp_in", "tcp_out_16", "tcp_in_16", "udp_out", "udp_in",
+    "udp_out_kept", "udp_in_kept", "rr", "crr", "urr", "flows", "start", "vm",
+)  # fmt: skip
+STREAMS = 16
+# The search for the rate that loses next to nothing, in bit/s; and the time of one try, in seconds.
+LOW_RATE, HIGH_RATE, TRIES, TRY_SECONDS = 50e6, 8e9, 6, 1
 Values = dict[str, float]
 
 
@@ -74,8 +81,12 @@ def _take_all(guest: Namespace, running: Running, plan: Plan, result: Result) ->
             "idle": probe.idle,
             "tcp_out": lambda: probe.stream("tcp_out"),
             "tcp_in": lambda: probe.stream("tcp_in", "--reverse"),
+            "tcp_out_16": lambda: probe.stream("tcp_out_16", "--parallel", str(STREAMS)),
+            "tcp_in_16": lambda: probe.stream("tcp_in_16", "--parallel", str(STREAMS), "--reverse"),
             "udp_out": lambda: probe.datagrams("udp_out"),
             "udp_in": lambda: probe.datagrams("udp_in", "--reverse"),
+            "udp_out_kept": lambda: probe.kept("udp_out_kept"),
+            "udp_in_kept": lambda: probe.kept("udp_in_kept", "--reverse"),
             "rr": lambda: probe.rate("rr"),
             "crr": lambda: probe.rate("crr"),
             "urr": lambda: probe.rate("urr"),
@@ -122,7 +133,7 @@ class Probe:
     def stream(self, name: str, *words: str) -> Values:
         """TCP by iperf3: goodput in Gbit/s, and the back end's CPU time in seconds per 10^9 bytes."""
         workers, before = self._workers(), cpu_seconds(self._workers())
-        received = self._iperf(words)["sum_received"]
+        received = self._iperf(words, self.plan.seconds)["sum_received"]
         used = cpu_seconds(workers) - before
         values = {name: received["bits_per_second"] / 1e9}
         if workers and used >= LEAST_CPU_SECONDS and received["bytes"]:
@@ -131,11 +142,25 @@ class Probe:
 
     def datagrams(self, name: str, *words: str) -> Values:
         """UDP by iperf3, as fast as the sender can: what arrived, in Gbit/s."""
-        end = self._iperf(("--udp", "--bitrate", "0", "--length", str(UDP_PAYLOAD), *words))
+        return {name: self._arrived(0, words, self.plan.seconds)[0]}
+
+    def kept(self, name: str, *words: str) -> Values:
+        """UDP by iperf3 at the highest rate that loses less than 1 %: what arrived, in Gbit/s."""
+        return {
+            name: highest_rate(
+                lambda rate: self._arrived(rate, words, TRY_SECONDS), LOW_RATE, HIGH_RATE, TRIES
+            )
+        }
+
+    def _arrived(self, rate: float, words: Sequence[str], seconds: float) -> tuple[float, float]:
+        """Gbit/s that arrived, and the percentage lost."""
+        udp = ("--udp", "--bitrate", f"{rate:.0f}", "--length", str(UDP_PAYLOAD))
+        end = self._iperf((*udp, *words), seconds)
+        lost = end["sum"]["lost_percent"]
         if "sum_received" in end:
-            return {name: end["sum_received"]["bits_per_second"] / 1e9}
+            return end["sum_received"]["bits_per_second"] / 1e9, lost
         # An older iperf3 gives one sum, of what was sent.
-        return {name: end["sum"]["bits_per_second"] * (1 - end["sum"]["lost_percent"] / 100) / 1e9}
+        return end["sum"]["bits_per_second"] * (1 - lost / 100) / 1e9, lost
 
     def rate(self, mode: str) -> Values:
         """Transactions per second of one connection's worth of nettool, and their 99th percentile in us."""
@@ -147,7 +172,7 @@ class Probe:
         before = resident_kib(self._workers())
         process = self.guest.start(self._nettool_words("hold", self.plan.flows))
         try:
-            got = json.loads(_first_line(process, HOLD_SECONDS))
+            got = json.loads(first_line(process, HOLD_SECONDS))
             grown = resident_kib(self._workers()) - before
         finally:
             stop(process)
@@ -159,8 +184,7 @@ class Probe:
     def _workers(self) -> list[int]:
         return tree(self.running.pid) if self.running.pid else []
 
-    def _iperf(self, words: Sequence[str]) -> dict[str, Any]:
-        seconds = self.plan.seconds
+    def _iperf(self, words: Sequence[str], seconds: float) -> dict[str, Any]:
         base = ("iperf3", "--client", self.running.host, "--port", str(self.iperf), "--json")
         text = self.guest.run(*base, "--time", f"{seconds:.0f}", *words, timeout=seconds + GRACE_SECONDS)
         report: dict[str, Any] = json.loads(text)
@@ -192,11 +216,11 @@ def _servers(running: Running, plan: Plan) -> Iterator[tuple[int, int]]:
             [*enter, str(plan.nettool), "serve", running.bind], stdout=subprocess.PIPE, text=True
         )
         stack.callback(stop, echo)
-        _first_line(started, GRACE_SECONDS)
-        yield port, int(json.loads(_first_line(echo, GRACE_SECONDS))["port"])
+        first_line(started, GRACE_SECONDS)
+        yield port, int(json.loads(first_line(echo, GRACE_SECONDS))["port"])
 
 
-def _first_line(process: subprocess.Popen[str], seconds: float) -> str:
+def first_line(process: subprocess.Popen[str], seconds: float) -> str:
     """The first line a process prints; raises TimeoutError, or OSError when it ends without one."""
     import select
 

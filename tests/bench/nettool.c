@@ -6,6 +6,9 @@
  *   nettool urr  HOST PORT SECONDS     the same over UDP
  *   nettool crr  HOST PORT SECONDS     TCP connect, one byte there and back, close, again and again
  *   nettool hold HOST PORT COUNT       open COUNT TCP connections, ask one byte on each, hold them until stdin ends
+ *   nettool bulk ADDRESS               server for the next two on one free port, which it prints
+ *   nettool up   HOST PORT SECONDS     send over one TCP connection; what the server has counted
+ *   nettool down HOST PORT SECONDS     receive over one TCP connection
  *   nettool bridge TAP SOCKET          carry frames between a TAP device and a stream socket with QEMU's framing
  *
  * Results are one JSON object on stdout.
@@ -42,6 +45,7 @@ enum {
     FRAME_MAX = 69632,
     RELAY_BUFFER = 1 << 20,
     RELAY_BATCH = 256 << 10,
+    BULK_BUFFER = 128 << 10,
 };
 
 static float samples[MAX_SAMPLES]; /* microseconds */
@@ -282,6 +286,72 @@ static int hold(int count) {
     return 0;
 }
 
+/* ---- bulk, up, down ---- */
+
+static char bulk_buffer[BULK_BUFFER];
+
+static uint64_t drain(int fd, double end) {
+    uint64_t total = 0;
+    ssize_t length;
+    while (now() < end && (length = read(fd, bulk_buffer, sizeof bulk_buffer)) > 0)
+        total += length;
+    return total;
+}
+
+static void fill(int fd, double end) {
+    while (now() < end && write(fd, bulk_buffer, sizeof bulk_buffer) > 0)
+        ;
+}
+
+/* What the client says first is what it wants. */
+static void serve_bulk(int fd) {
+    char wish = 0;
+    uint64_t total;
+    if (read(fd, &wish, 1) != 1)
+        return;
+    if (wish == 'd') {
+        fill(fd, 1e18);
+        return;
+    }
+    total = drain(fd, 1e18);
+    if (write(fd, &total, sizeof total) < 0)
+        perror("nettool: the client of an upload");
+}
+
+static _Noreturn void bulk(const char *host) {
+    struct sockaddr_in address = parse_address(host, 0);
+    socklen_t size = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    if (bind(listener, (void *)&address, sizeof address) || listen(listener, BACKLOG))
+        die("bind");
+    getsockname(listener, (void *)&address, &size);
+    printf("{\"port\": %d}\n", ntohs(address.sin_port));
+    fflush(stdout);
+    for (;;) {
+        int fd = accept(listener, NULL, NULL);
+        serve_bulk(fd);
+        close(fd);
+    }
+}
+
+static int transfer(const char *wish, double seconds) {
+    int fd = dial(SOCK_STREAM);
+    double start = now();
+    uint64_t total = 0;
+    if (fd < 0 || write(fd, wish, 1) != 1)
+        die("connect");
+    if (*wish == 'd') {
+        total = drain(fd, start + seconds);
+    } else {
+        fill(fd, start + seconds);
+        shutdown(fd, SHUT_WR);
+        if (recv(fd, &total, sizeof total, MSG_WAITALL) != sizeof total)
+            die("the server's count");
+    }
+    printf("{\"gbit\": %.4f}\n", total * 8e-9 / (now() - start));
+    return 0;
+}
+
 /* ---- bridge ---- */
 
 static int open_tap(const char *name) {
@@ -381,6 +451,8 @@ static int measure(const char *what, const char *number) {
         return request_response(SOCK_DGRAM, atof(number));
     if (!strcmp(what, "crr"))
         return connect_request_close(atof(number));
+    if (!strcmp(what, "up") || !strcmp(what, "down"))
+        return transfer(what, atof(number));
     if (!strcmp(what, "hold"))
         return hold(atoi(number));
     return 2;
@@ -391,6 +463,8 @@ int main(int count, char **words) {
     raise_descriptor_limit();
     if (count == 3 && !strcmp(words[1], "serve"))
         serve(words[2]);
+    if (count == 3 && !strcmp(words[1], "bulk"))
+        bulk(words[2]);
     if (count == 4 && !strcmp(words[1], "bridge"))
         bridge(words[2], words[3]);
     if (count == 5) {

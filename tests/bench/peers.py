@@ -107,7 +107,7 @@ class BackEnd(Peer):
     def connect(self, setting: Setting) -> Iterator[Running]:
         with ExitStack() as stack:
             log = stack.enter_context((setting.folder / "peer.log").open("w"))
-            command = [*_into(self.find(setting.root)), *self.command(setting)]
+            command = [*into(self.find(setting.root)), *self.command(setting)]
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, text=True)
             stack.callback(stop, process)
             self.attach(setting, stack)
@@ -151,7 +151,7 @@ class Pasta(BackEnd):
 
     def starter(self, root: Path | None) -> list[str] | None:
         user = AS_USER if privileged() else ()
-        return [*_into(self.find(root)), *user, *self._base(), "--", "true"]
+        return [*into(self.find(root)), *user, *self._base(), "--", "true"]
 
     def _base(self) -> list[str]:
         no_forwards = ["-t", "none", "-u", "none", "-T", "none", "-U", "none"]
@@ -215,7 +215,8 @@ class Veth(Peer):
             yield Running(host=self.far, side=side, bind=self.far)
 
 
-def _into(root: Path | None) -> list[str]:
+def into(root: Path | None) -> list[str]:
+    """Words before a command that is to run with this directory as its root; none for the host's own."""
     return ["unshare", "--mount", "bash", "-c", INTO_ROOT, "bash", str(root)] if root else []
 
 

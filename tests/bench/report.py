@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tests.bench.measure import Result, Values
 
-OURS, LIMIT = "wirebay", "veth"
+OURS, LIMIT = "wirebay", "veth"  # what begins with our name is ours too
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,8 +24,12 @@ class Metric:
 METRICS = (
     Metric(key="tcp_out", title="TCP guest to host, Gbit/s"),
     Metric(key="tcp_in", title="TCP host to guest, Gbit/s"),
+    Metric(key="tcp_out_16", title="the same, 16 connections"),
+    Metric(key="tcp_in_16", title="host to guest, 16 connections"),
     Metric(key="udp_out", title="UDP guest to host, Gbit/s arrived"),
     Metric(key="udp_in", title="UDP host to guest, Gbit/s arrived"),
+    Metric(key="udp_out_kept", title="UDP out, loss under 1 %, Gbit/s"),
+    Metric(key="udp_in_kept", title="UDP in, loss under 1 %, Gbit/s"),
     Metric(key="rr", title="TCP request-response per s", form="{:.0f}"),
     Metric(key="urr", title="UDP request-response per s", form="{:.0f}"),
     Metric(key="crr", title="TCP connect-request-close per s", form="{:.0f}"),
@@ -35,6 +39,12 @@ METRICS = (
     Metric(key="start_ms", title="namespace, `true`, end: ms", form="{:.0f}", more_is_better=False),
     Metric(key="tcp_out_cpu", title="CPU s per GB, guest to host", more_is_better=False),
     Metric(key="tcp_in_cpu", title="CPU s per GB, host to guest", more_is_better=False),
+)
+
+MACHINE_METRICS = (
+    Metric(key="vm_out", title="TCP guest to host, Gbit/s"),
+    Metric(key="vm_in", title="TCP host to guest, Gbit/s"),
+    Metric(key="vm_rr", title="TCP request-response per s", form="{:.0f}"),
 )
 
 
@@ -50,7 +60,9 @@ def medians(rounds: Sequence[Result]) -> Values:
 def best_peer(metric: Metric, table: Mapping[str, Values]) -> float | None:
     """The best value any peer has; the limit is none."""
     values = [
-        row[metric.key] for name, row in table.items() if name not in (OURS, LIMIT) and metric.key in row
+        row[metric.key]
+        for name, row in table.items()
+        if not name.startswith(OURS) and name != LIMIT and metric.key in row
     ]
     if not values:
         return None
@@ -66,11 +78,11 @@ def ratio(metric: Metric, table: Mapping[str, Values]) -> float | None:
     return above / below if below else None
 
 
-def render(table: Mapping[str, Values]) -> str:
+def render(table: Mapping[str, Values], metrics: Sequence[Metric] = METRICS) -> str:
     """The table as text: a row per metric, a column per peer, and our ratio to the best of them."""
     names = list(table)
     lines = [_line("", [*names, "ratio"])]
-    for metric in METRICS:
+    for metric in metrics:
         cells = [_cell(metric, table[name]) for name in names]
         times = ratio(metric, table)
         lines.append(_line(metric.title, [*cells, f"{times:.2f}" if times is not None else "-"]))
@@ -84,4 +96,4 @@ def _cell(metric: Metric, values: Values) -> str:
 
 
 def _line(title: str, cells: Sequence[str]) -> str:
-    return f"{title:34}" + "".join(f"{cell:>13}" for cell in cells)
+    return f"{title:34}" + "".join(f"{cell:>15}" for cell in cells)

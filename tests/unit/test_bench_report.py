@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.bench.compare import main
 from tests.bench.measure import Result
 from tests.bench.peers import NotInstalled, by_name
 from tests.bench.report import METRICS, Metric, medians, ratio, render
+from tests.bench.search import highest_rate
 
 SPEED = Metric(key="speed", title="speed")
 COST = Metric(key="cost", title="cost", more_is_better=False)
@@ -60,3 +63,18 @@ def test_an_unknown_metric_is_wrong_usage(capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(SystemExit, match="2"):
         main(["--nettool", "x", "--only", "tcp_out,nonsense"])
     assert "there is no metric nonsense" in capsys.readouterr().err
+
+
+def test_what_is_ours_by_another_way_is_no_peer() -> None:
+    table = {"wirebay": {"speed": 6.0}, "wirebay-stream": {"speed": 5.0}, "passt": {"speed": 3.0}}
+    assert ratio(SPEED, table) == 2.0
+
+
+@given(st.floats(min_value=51e6, max_value=7.9e9))
+def test_the_search_finds_the_rate_from_which_on_frames_are_lost(limit: float) -> None:
+    found = highest_rate(lambda rate: (rate, 0.0 if rate <= limit else 5.0), 50e6, 8e9, 12)
+    assert limit / 1.002 <= found <= limit
+
+
+def test_a_network_that_always_loses_has_no_rate() -> None:
+    assert highest_rate(lambda rate: (rate, 2.0), 50e6, 8e9, 6) == 0

@@ -9,17 +9,8 @@ import pytest
 
 from tests.wire.guest import Guest
 from tests.wire.packets import BROADCAST, IPV4, ethernet, ipv4, udp
-from tests.wire.vmm import (
-    GET_VRING_BASE,
-    GUEST_BASE,
-    NEXT,
-    PLAIN,
-    SET_VRING_KICK,
-    SIZE,
-    WRITE,
-    Vmm,
-    dial,
-)
+from tests.wire.split_ring import NEXT, SIZE, WRITE
+from tests.wire.vmm import GET_VRING_BASE, GUEST_BASE, PLAIN, SET_VRING_KICK, Vmm, dial
 from wirebay.network import Network
 from wirebay.ports import Port
 

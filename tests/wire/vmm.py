@@ -1,7 +1,6 @@
 """A virtual machine monitor made of Python: the front end of vhost-user, with a guest's memory and rings.
 
-The driver's side of split rings as virtio 1.2 section 2.7 has it, without indirect descriptors and without
-event indexes; what a test wants wrong, it writes wrong.
+Requests by number as the vhost-user specification has them; what a test wants wrong, it sends wrong.
 """
 
 from __future__ import annotations
@@ -13,89 +12,45 @@ import socket
 import struct
 from typing import Self
 
+from tests.wire.split_ring import BUFFER, LENGTH, NEXT, PATIENCE, SIZE, WRITE, Ring
 from wirebay.network import Network
 from wirebay.ports import Port
 
-PATIENCE = 5.0
-MEMORY = 1 << 20
+PAGES = 4096
 GUEST_BASE, USER_BASE = 0x4000_0000, 0x7F00_0000_0000
-SIZE = 64
-BUFFER = 2048
-NEXT, WRITE = 1, 2
 
 GET_FEATURES, SET_FEATURES, SET_OWNER, SET_MEM_TABLE = 1, 2, 3, 5
 SET_VRING_NUM, SET_VRING_ADDR, SET_VRING_BASE, GET_VRING_BASE = 8, 9, 10, 11
-SET_VRING_KICK, SET_VRING_CALL = 12, 13
-GET_PROTOCOL_FEATURES, SET_PROTOCOL_FEATURES, SET_VRING_ENABLE = 15, 16, 18
-REPLY_ACK = 1 << 3
+SET_VRING_KICK, SET_VRING_CALL, SET_VRING_ERR = 12, 13, 14
+GET_PROTOCOL_FEATURES, SET_PROTOCOL_FEATURES, GET_QUEUE_NUM, SET_VRING_ENABLE = 15, 16, 17, 18
+NET_SET_MTU, RESET_DEVICE, GET_MAX_MEM_SLOTS, ADD_MEM_REG, REM_MEM_REG = 20, 34, 36, 37, 38
+PROTOCOLS = 1 << 0 | 1 << 3 | 1 << 4 | 1 << 13 | 1 << 15  # MQ, REPLY_ACK, MTU, RESET_DEVICE, MEM_SLOTS
 CSUM, GUEST_CSUM, GUEST_TSO4, HOST_TSO4, MRG_RXBUF = 1 << 0, 1 << 1, 1 << 7, 1 << 11, 1 << 15
-PROTOCOL, VERSION_1 = 1 << 30, 1 << 32
+MTU, EVENT_IDX, PROTOCOL, VERSION_1 = 1 << 3, 1 << 29, 1 << 30, 1 << 32
 PLAIN = PROTOCOL | VERSION_1 | MRG_RXBUF
 OFFLOADS = PLAIN | CSUM | GUEST_CSUM | GUEST_TSO4 | HOST_TSO4
 
 
-class Ring:
-    """One split ring, `SIZE` entries at `base` of the memory, and a buffer of `BUFFER` bytes for each."""
-
-    def __init__(self, memory: mmap.mmap, base: int) -> None:
-        self.memory = memory
-        self.table, self.available, self.used = base, base + 16 * SIZE, base + 16 * SIZE + 4096
-        self.buffers = base + 16 * SIZE + 8192
-        self.kick, self.call = os.eventfd(0, os.EFD_NONBLOCK), os.eventfd(0, os.EFD_NONBLOCK)
-        self.added = self.seen = 0
-
-    def describe(self, index: int, address: int, length: int, flags: int, following: int = 0) -> None:
-        """Write a descriptor."""
-        struct.pack_into("<QIHH", self.memory, self.table + 16 * index, address, length, flags, following)
-
-    def buffer(self, index: int) -> int:
-        """Where the buffer of a descriptor lies in the memory."""
-        return self.buffers + BUFFER * index
-
-    def add(self, head: int) -> None:
-        """Make a chain available, and kick."""
-        struct.pack_into("<H", self.memory, self.available + 4 + 2 * (self.added % SIZE), head)
-        self.added += 1
-        struct.pack_into("<H", self.memory, self.available + 2, self.added & 0xFFFF)
-        os.eventfd_write(self.kick, 1)
-
-    async def returned(self) -> tuple[int, int]:
-        """The next chain that came back: its head, and how many bytes were written."""
-        async with asyncio.timeout(PATIENCE):
-            while struct.unpack_from("<H", self.memory, self.used + 2)[0] == self.seen & 0xFFFF:
-                await readable(self.call)
-        head, length = struct.unpack_from("<II", self.memory, self.used + 4 + 8 * (self.seen % SIZE))
-        self.seen += 1
-        return head, length
-
-
-async def readable(fd: int) -> None:
-    """Wait until an eventfd counts, and reset it."""
-    loop, event = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_reader(fd, event.set)
-    try:
-        await event.wait()
-        os.eventfd_read(fd)
-    finally:
-        loop.remove_reader(fd)
-
-
 class Vmm:
-    """The monitor and its guest: ring 0 receives, ring 1 sends."""
+    """The monitor and its guest: rings with even numbers receive, those after them send."""
 
-    def __init__(self, sock: socket.socket, features: int) -> None:
+    def __init__(self, sock: socket.socket, features: int, *, pairs: int = 1) -> None:
         self.sock, self.features = sock, features
         sock.setblocking(False)
         self.memfd = os.memfd_create("guest")
-        os.ftruncate(self.memfd, MEMORY)
-        self.memory = mmap.mmap(self.memfd, MEMORY)
-        self.rings = [Ring(self.memory, 0), Ring(self.memory, MEMORY // 2)]
+        self.size = 2 * pairs * LENGTH // PAGES * PAGES + PAGES
+        os.ftruncate(self.memfd, self.size)
+        self.memory = mmap.mmap(self.memfd, self.size)
+        event_idx = bool(features & EVENT_IDX)
+        self.rings = [Ring(self.memory, i * LENGTH, event_idx=event_idx) for i in range(2 * pairs)]
 
     @classmethod
-    async def on(cls, network: Network, name: str, path: str, features: int = OFFLOADS) -> tuple[Self, Port]:
+    async def on(
+        cls, network: Network, name: str, path: str, features: int = OFFLOADS, *, pairs: int = 1
+    ) -> tuple[Self, Port]:
         """A guest that has started, behind a port of its own."""
         port = await network.add("vhost-user", id=name, path=path)
-        vmm = cls(await dial(path), features)
+        vmm = cls(await dial(path), features, pairs=pairs)
         await vmm.start()
         return vmm, port
 
@@ -105,8 +60,9 @@ class Vmm:
     def __exit__(self, *_: object) -> None:
         self.sock.close()
         self.memory.close()
-        for fd in (self.memfd, *(fd for ring in self.rings for fd in (ring.kick, ring.call))):
-            os.close(fd)
+        os.close(self.memfd)
+        for ring in self.rings:
+            ring.close()
 
     async def request(self, number: int, payload: bytes = b"", fds: list[int] | None = None) -> None:
         """Send a request that has no answer of its own, and see that it was carried out."""
@@ -138,21 +94,39 @@ class Vmm:
         return data
 
     async def start(self) -> None:
-        """Negotiate, share the memory, and set both rings up."""
-        (offered,) = struct.unpack("=Q", await self.ask(GET_FEATURES))
-        assert self.features & ~offered == 0
-        await self.ask(GET_PROTOCOL_FEATURES)
-        self.send(struct.pack("=IIIQ", SET_PROTOCOL_FEATURES, 1, 8, REPLY_ACK))
-        await self.request(SET_OWNER)
-        await self.request(SET_FEATURES, struct.pack("=Q", self.features))
+        """Negotiate, share the memory, and set all rings up."""
+        await self.negotiate()
         await self.share()
         for index in range(len(self.rings)):
             await self.set_up(index)
 
+    async def resume(self, sock: socket.socket) -> None:
+        """Connect again by another socket, for the guest that goes on as if nothing had been."""
+        self.sock.close()
+        self.sock = sock
+        await self.negotiate()
+        await self.share()
+        for index, ring in enumerate(self.rings):
+            await self.set_up(index, struct.unpack_from("<H", self.memory, ring.used + 2)[0])
+
+    async def negotiate(self) -> None:
+        """Agree on all features."""
+        (offered,) = struct.unpack("=Q", await self.ask(GET_FEATURES))
+        assert self.features & ~offered == 0
+        (protocols,) = struct.unpack("=Q", await self.ask(GET_PROTOCOL_FEATURES))
+        assert PROTOCOLS & ~protocols == 0
+        self.send(struct.pack("=IIIQ", SET_PROTOCOL_FEATURES, 1, 8, PROTOCOLS))
+        await self.request(SET_OWNER)
+        await self.request(SET_FEATURES, struct.pack("=Q", self.features))
+
     async def share(self) -> None:
         """Tell of the memory."""
-        table = struct.pack("=IIQQQQ", 1, 0, GUEST_BASE, MEMORY, USER_BASE, 0)
+        table = struct.pack("=IIQQQQ", 1, 0, GUEST_BASE, self.size, USER_BASE, 0)
         await self.request(SET_MEM_TABLE, table, [self.memfd])
+
+    def region(self, start: int, length: int) -> bytes:
+        """A part of the memory, as requests about one region tell it."""
+        return struct.pack("=QQQQQ", 0, GUEST_BASE + start, length, USER_BASE + start, start)
 
     async def set_up(self, index: int, base: int = 0) -> None:
         """Tell of a ring, and let it work."""
@@ -162,19 +136,21 @@ class Vmm:
         await self.request(SET_VRING_BASE, struct.pack("=II", index, base))
         await self.request(SET_VRING_ADDR, struct.pack("=IIQQQQ", index, 0, *places, 0))
         await self.request(SET_VRING_CALL, struct.pack("=Q", index), [ring.call])
+        await self.request(SET_VRING_ERR, struct.pack("=Q", index), [ring.error])
         await self.request(SET_VRING_KICK, struct.pack("=Q", index), [ring.kick])
         await self.request(SET_VRING_ENABLE, struct.pack("=II", index, 1))
 
-    def offer(self, count: int = SIZE, length: int = BUFFER) -> None:
+    def offer(self, count: int = SIZE, length: int = BUFFER, *, ring: int = 0) -> None:
         """Give the device buffers to receive into."""
-        ring = self.rings[0]
+        given = self.rings[ring]
         for index in range(count):
-            ring.describe(index, GUEST_BASE + ring.buffer(index), length, WRITE)
-            ring.add(index)
+            given.describe(index, GUEST_BASE + given.buffer(index), length, WRITE)
+        given.add(*range(count))
 
-    async def transmit(self, frame: bytes, header: bytes = bytes(12)) -> None:
+    async def transmit(self, frame: bytes, header: bytes = bytes(12), *, number: int = 1) -> None:
         """Send a frame of at most two buffers, header and frame apart, and wait until it was taken."""
-        ring, data = self.rings[1], ring_data(self.rings[1])
+        ring = self.rings[number]
+        data = ring.buffers
         self.memory[data : data + 12] = header
         self.memory[data + 12 : data + 12 + len(frame)] = frame
         ring.describe(0, GUEST_BASE + data, 12, NEXT, 1)
@@ -182,19 +158,21 @@ class Vmm:
         ring.add(0)
         await ring.returned()
 
-    async def receive(self) -> tuple[bytes, bytes]:
+    async def receive(self, ring: int = 0) -> tuple[bytes, bytes]:
         """The next frame: its header, and the bytes."""
-        ring = self.rings[0]
-        data = await self._buffer(ring)
-        (chains,) = struct.unpack_from("<H", data, 10)
-        for _ in range(chains - 1):
-            data += await self._buffer(ring)
-        return data[:12], data[12:]
+        header, frame, _ = await self.receive_chains(self.rings[ring])
+        return header, frame
 
-    async def _buffer(self, ring: Ring) -> bytes:
-        head, length = await ring.returned()
-        start = ring.buffer(head)
-        return self.memory[start : start + length]
+    async def receive_chains(self, ring: Ring) -> tuple[bytes, bytes, list[int]]:
+        """The next frame: its header, the bytes, and the buffers it was in."""
+        data, chains = b"", 1
+        heads: list[int] = []
+        while len(heads) < chains:
+            head, length = await ring.returned()
+            heads.append(head)
+            data += self.memory[ring.buffer(head) : ring.buffer(head) + length]
+            (chains,) = struct.unpack_from("<H", data, 10)
+        return data[:12], data[12:], heads
 
     async def hung_up(self) -> bool:
         """Wait until the port ends the connection."""
@@ -204,11 +182,6 @@ class Vmm:
         except ConnectionResetError:
             pass
         return True
-
-
-def ring_data(ring: Ring) -> int:
-    """Where a transmit ring has room for one long frame."""
-    return ring.buffers
 
 
 async def dial(path: str) -> socket.socket:

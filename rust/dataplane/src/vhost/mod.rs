@@ -12,6 +12,8 @@
 //! not stop the packets of others.
 
 pub mod device;
+#[cfg(test)]
+mod hostile;
 pub mod memory;
 pub mod message;
 pub mod ring;

@@ -100,6 +100,7 @@ impl Ring {
 
     /// Start, once the VMM has told all and kicks: addresses are translated and checked. False if they are bad.
     pub fn start(&mut self, memory: &Memory, event_idx: bool) -> bool {
+        self.started = false;
         let Some(addresses) = self.addresses else { return false };
         let [Some(desc), Some(used), Some(avail)] = addresses.map(|addr| memory.guest_address(addr)) else {
             return false;

@@ -112,7 +112,7 @@ impl<S> TcpFlow<S> {
         if room < self.frame_len() {
             return Some(Pumped::Stalled);
         }
-        let len = whole_segments(len.min(self.largest()).min(room as u32), mss);
+        let len = whole_segments(len.min(self.fitting(room)), mss);
         self.resend(cx, seq, len);
         Some(Pumped::More)
     }

@@ -47,7 +47,7 @@ impl<S> TcpFlow<S> {
             return Pumped::Stalled;
         }
         let gap = self.board.as_ref().map_or(u32::MAX, |board| board.gap(self.nxt));
-        let whole = whole_segments(space.min(self.largest()).min(room as u32).min(gap), self.mss.into());
+        let whole = whole_segments(space.min(self.fitting(room)).min(gap), self.mss.into());
         match self.send_from_queue(cx, self.nxt, whole as usize) {
             Ok(0) => self.send_fin(cx),
             Ok(n) => self.sent(cx, n as u32, whole),
@@ -67,6 +67,12 @@ impl<S> TcpFlow<S> {
     /// The payload of the largest super-segment.
     pub(super) fn largest(&self) -> u32 {
         (LONGEST - ip::header_len(self.ends.guest.ip()) - HEADER_LEN - TIMESTAMPS_LEN) as u32
+    }
+
+    /// The payload of the largest super-segment that fits into `room` once it is cut.
+    pub(super) fn fitting(&self, room: usize) -> u32 {
+        let segments = room / self.frame_len();
+        self.largest().min((segments.min(LONGEST) * usize::from(self.mss)) as u32)
     }
 
     /// Bytes of a frame with one full segment.
