@@ -151,6 +151,7 @@ class Pcnet(Card):
             self._stop()
             return
         if value & Csr0.INIT:
+            self.CSR0 |= Csr0.INIT
             self._initializing = True
         if value & Csr0.STRT:
             self._starting = True
