@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +14,7 @@ import pytest
 from tests.guests.console import Console
 from tests.guests.image import ensure
 from tests.guests.modules import name_of
-from tests.guests.newer_qemu import Qemu, newer_qemu
-from tests.guests.packages import ImageError
+from tests.guests.newer_qemu import Qemu, require_newer_qemu
 from tests.guests.processes import running, wait_for
 
 MEMORY = 256
@@ -38,14 +36,8 @@ RELOAD = """
 
 @pytest.fixture(scope="session")
 def newer() -> Qemu:
-    """QEMU with vfio-user; where there is none tests are skipped, or fail in CI."""
-    try:
-        ensure()
-        return newer_qemu()
-    except ImageError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+    """QEMU with vfio-user, and an image for it."""
+    return require_newer_qemu()
 
 
 @contextmanager
