@@ -154,9 +154,11 @@ class DnsServer:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             task.add_done_callback(lambda _: self._repeated.discard(question))
+            self._begin(datagram.mac)  # now, not when the task runs: a burst comes before that
+            task.add_done_callback(lambda _: self._end(datagram.mac))
 
     async def _ask_for(self, datagram: Datagram, query: Query, limit: int, channel: ServiceChannel) -> None:
-        answer = await self._ask(query, datagram.mac, tcp=False)
+        answer = await self._ask(query, tcp=False)
         channel.send(datagram.answer(fit(answer, query, limit)))
 
     async def _answer_stream(self, data: bytes, guest: Hashable) -> bytes | None:
@@ -170,19 +172,25 @@ class DnsServer:
         if not self._has_room(guest):
             self.drops["too_many"] += 1
             return failure(query, SERVER_FAILURE)
-        return await self._ask(query, guest, tcp=True)
+        self._begin(guest)
+        try:
+            return await self._ask(query, tcp=True)
+        finally:
+            self._end(guest)
 
     def _has_room(self, guest: Hashable) -> bool:
         return self._asking.total() < MAX_LOOKUPS and self._asking[guest] < MAX_LOOKUPS_OF_GUEST
 
-    async def _ask(self, query: Query, guest: Hashable, *, tcp: bool) -> bytes:
+    def _begin(self, guest: Hashable) -> None:
         self._asking[guest] += 1
-        try:
-            answer = await ask(self._upstreams, query, tcp=tcp, endpoint=self._config.endpoint)
-        finally:
-            self._asking[guest] -= 1
-            if not self._asking[guest]:
-                del self._asking[guest]
+
+    def _end(self, guest: Hashable) -> None:
+        self._asking[guest] -= 1
+        if not self._asking[guest]:
+            del self._asking[guest]
+
+    async def _ask(self, query: Query, *, tcp: bool) -> bytes:
+        answer = await ask(self._upstreams, query, tcp=tcp, endpoint=self._config.endpoint)
         if answer is None:
             self._complain()
             return failure(query, SERVER_FAILURE)
