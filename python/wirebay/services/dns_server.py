@@ -150,12 +150,12 @@ class DnsServer:
             self.drops["too_many"] += 1
         else:
             self._repeated.add(question)
+            self._asking[datagram.mac] += 1  # now: the task begins only when others have been taken as well
             task = asyncio.get_running_loop().create_task(self._ask_for(datagram, query, limit, channel))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             task.add_done_callback(lambda _: self._repeated.discard(question))
-            self._begin(datagram.mac)  # now, not when the task runs: a burst comes before that
-            task.add_done_callback(lambda _: self._end(datagram.mac))
+            task.add_done_callback(lambda _: self._asked(datagram.mac))
 
     async def _ask_for(self, datagram: Datagram, query: Query, limit: int, channel: ServiceChannel) -> None:
         answer = await self._ask(query, tcp=False)
@@ -172,19 +172,17 @@ class DnsServer:
         if not self._has_room(guest):
             self.drops["too_many"] += 1
             return failure(query, SERVER_FAILURE)
-        self._begin(guest)
+        self._asking[guest] += 1
         try:
             return await self._ask(query, tcp=True)
         finally:
-            self._end(guest)
+            self._asked(guest)
 
     def _has_room(self, guest: Hashable) -> bool:
         return self._asking.total() < MAX_LOOKUPS and self._asking[guest] < MAX_LOOKUPS_OF_GUEST
 
-    def _begin(self, guest: Hashable) -> None:
-        self._asking[guest] += 1
-
-    def _end(self, guest: Hashable) -> None:
+    def _asked(self, guest: Hashable) -> None:
+        """One lookup of the guest is over."""
         self._asking[guest] -= 1
         if not self._asking[guest]:
             del self._asking[guest]
