@@ -39,9 +39,9 @@ enum {
     EVENTS = 256,
     MAX_SAMPLES = 8 << 20,
     HELD_CONNECT_SECONDS = 3, /* for one connection */
-    HELD_FAILURES = 10,       /* then the rest is not tried */
-    HELD_OPEN_SECONDS = 60,   /* for all connects together */
-    HELD_REPLY_SECONDS = 20,  /* for all answers together */
+    HELD_FAILURES = 4,        /* then the rest is not tried */
+    HELD_OPEN_SECONDS = 20,   /* for all connects together */
+    HELD_REPLY_SECONDS = 10,  /* for all answers together */
     FRAME_MAX = 69632,
     RELAY_BUFFER = 1 << 20,
     RELAY_BATCH = 256 << 10,
