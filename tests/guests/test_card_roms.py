@@ -16,7 +16,13 @@ from tests.guests.console import Console
 from tests.guests.newer_qemu import Qemu, require_newer_qemu
 from tests.guests.processes import running, wait_for
 
-ROMS = {"ne2k_pci": "ne2k_pci", "e1000": "e1000", "rtl8139": "rtl8139", "pcnet": "pcnet"}
+ROMS = {
+    "ne2k_pci": "ne2k_pci",
+    "e1000": "e1000",
+    "rtl8139": "rtl8139",
+    "pcnet": "pcnet",
+    "virtio-net-pci": "virtio",
+}
 PATIENCE = 90.0
 
 

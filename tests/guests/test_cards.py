@@ -19,7 +19,13 @@ from tests.guests.processes import running, wait_for
 
 MEMORY = 256
 # By model: the driver that takes it.
-DRIVERS = {"ne2k_pci": "ne2k-pci", "e1000": "e1000", "rtl8139": "8139too", "pcnet": "pcnet32"}
+DRIVERS = {
+    "ne2k_pci": "ne2k-pci",
+    "e1000": "e1000",
+    "rtl8139": "8139too",
+    "pcnet": "pcnet32",
+    "virtio-net-pci": "virtio_net",
+}
 PING = """
     ping -c {count} -i 0.1 -s {size} 10.0.2.2 | grep -q '{count} packets received' && echo @pinged {size}
 """
