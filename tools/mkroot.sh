@@ -22,7 +22,10 @@ fi
 root=$(realpath -m "$1")
 shift
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Label: Debian' 'Created-By: Packages' | sort -u | head -n 1)
-mirror=${mirror:-http://deb.debian.org/debian}
+if [ -z "$mirror" ]; then
+    echo "mkroot.sh: this host's apt knows no Debian mirror: run 'apt-get update' on a Debian host" >&2
+    exit 1
+fi
 
 if [ ! -x "$root/usr/bin/apt-get" ]; then
     debootstrap --variant=minbase trixie "$root" "$mirror" > /dev/null

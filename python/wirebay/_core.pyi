@@ -55,7 +55,7 @@ class CardServer:
     `frames` is a connected stream socket, taken over, that carries frames as a stream port does. `config`
     and `writable` are the PCI configuration space and its bits that can be written, 256 bytes each; `bars`
     the six sizes in bytes; `rom` the option ROM, its length a power of two; `vectors` how many MSI-X vectors
-    there are.
+    there are. A frame that the card cannot take waits for `patience` microseconds before the card is told.
     """
 
     def __new__(
@@ -67,6 +67,7 @@ class CardServer:
         bars: Sequence[int],
         rom: bytes,
         vectors: int = 0,
+        patience: int = 20_000,
     ) -> CardServer: ...
     def insert(self, model: Any) -> None:
         """Put the model in, once."""

@@ -14,7 +14,7 @@ from tests.bench.processes import tree, wait_until
 from tests.docs.pages import PAGES, blocks, commands, name_of
 from tests.guests.console import Console
 from wirebay.cards.models import card_class
-from wirebay.cli import COMMANDS, card, ctl, ns, serve
+from wirebay.cli import COMMANDS, card, ctl, ns_options, serve
 from wirebay.cli.completion import SHELLS
 from wirebay.cli.control import control_path
 from wirebay.config.file import parse_config
@@ -37,7 +37,7 @@ def test_an_example_is_taken_by_its_command(page: str, words: list[str]) -> None
     _, command, *arguments = words
     match command:
         case "ns":
-            ns.user_options(ns.parse(arguments))
+            ns_options.user_options(ns_options.parse(arguments))
         case "serve":
             parsed = serve.make_parser().parse_args(arguments)
             whole = serve.describe(parsed)

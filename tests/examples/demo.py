@@ -8,6 +8,7 @@ machines through `wirebay serve`. Servers are on 127.0.0.1, ports are free ones,
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import socket
 import sys
@@ -26,8 +27,15 @@ from tests.guests.image import ensure
 from tests.guests.packages import ImageError
 
 SIZE = 100_000_000
-NAMES = ("deb.debian.org", "pypi.org", "example.com")
+APT = Path("/etc/apt")
 STEPS = ("dns", "ping", "download", "upload", "inbound")
+
+
+def names() -> list[str]:
+    """Names that this host may know: those its packages come from, and one that the world knows."""
+    files = [*APT.glob("sources.list"), *APT.glob("sources.list.d/*")]
+    found = re.findall(r"https?://([a-z0-9.-]+)", "\n".join(file.read_text() for file in files))
+    return [*dict.fromkeys(found), "example.com"]
 
 
 class Demo:
@@ -37,13 +45,13 @@ class Demo:
         self.table = table
         self.servers = servers
         self.blob = payload(size)
-        self.name = resolvable(NAMES)
+        self.name = resolvable(names())
 
     def steps(self, guest: str) -> list[str]:
         """The steps this host allows; the row of one it does not says so."""
         if self.name:
             return list(STEPS)
-        note = f"this host cannot resolve {NAMES[0]} itself"
+        note = "this host resolves no name itself"
         self.table.add(Row(what="DNS lookup", guest=guest, ok=None, note=note))
         return [step for step in STEPS if step != "dns"]
 

@@ -7,7 +7,9 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.guests.image import CACHE
+import pytest
+
+from tests.guests.image import CACHE, ensure
 from tests.guests.packages import ImageError
 
 DEVICE = "vfio-user-pci"
@@ -23,6 +25,17 @@ class Qemu:
 
     words: tuple[str, ...]
     roms: Path
+
+
+def require_newer_qemu() -> Qemu:
+    """The same for a test, and the guest's image; without, the test is skipped, or fails in CI."""
+    try:
+        ensure()
+        return newer_qemu()
+    except ImageError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
 
 
 def newer_qemu() -> Qemu:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,13 +14,18 @@ import pytest
 from tests.guests.console import Console
 from tests.guests.image import ensure
 from tests.guests.modules import name_of
-from tests.guests.newer_qemu import Qemu, newer_qemu
-from tests.guests.packages import ImageError
+from tests.guests.newer_qemu import Qemu, require_newer_qemu
 from tests.guests.processes import running, wait_for
 
 MEMORY = 256
 # By model: the driver that takes it.
-DRIVERS = {"ne2k_pci": "ne2k-pci", "e1000": "e1000", "rtl8139": "8139too", "pcnet": "pcnet32"}
+DRIVERS = {
+    "ne2k_pci": "ne2k-pci",
+    "e1000": "e1000",
+    "rtl8139": "8139too",
+    "pcnet": "pcnet32",
+    "virtio-net-pci": "virtio_net",
+}
 PING = """
     ping -c {count} -i 0.1 -s {size} 10.0.2.2 | grep -q '{count} packets received' && echo @pinged {size}
 """
@@ -38,14 +42,8 @@ RELOAD = """
 
 @pytest.fixture(scope="session")
 def newer() -> Qemu:
-    """QEMU with vfio-user; where there is none tests are skipped, or fail in CI."""
-    try:
-        ensure()
-        return newer_qemu()
-    except ImageError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+    """QEMU with vfio-user, and an image for it."""
+    return require_newer_qemu()
 
 
 @contextmanager

@@ -238,6 +238,13 @@ def test_causes_are_masked_and_cleared_by_ones(driver: Driver) -> None:
     assert not driver.pin()
 
 
+def test_writing_back_what_was_read_starts_nothing_again(driver: Driver) -> None:
+    driver.receive(frame())
+    driver.csr(0, driver.status())
+    driver.receive(frame(length=80))
+    assert [driver.taken()[1][:-4] for _ in range(2)] == [frame(), frame(length=80)]
+
+
 def test_a_bus_error_stops_the_card(driver: Driver) -> None:
     driver.describe(TX_RING, 0, 0x0FFF0000, Flags.OWN | Flags.STP | Flags.ENP, 100)
     driver.csr(0, Csr0.TDMD)

@@ -8,7 +8,8 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 import pytest
 
 from wirebay.cli import main
-from wirebay.cli.ns import check_alive, guest_config, open_process, parse, user_options
+from wirebay.cli.ns import check_alive, open_process
+from wirebay.cli.ns_options import guest_config, parse, user_options
 from wirebay.cli.ready import check_ready_fd, report_ready
 from wirebay.errors import HostError
 from wirebay.forked import Child

@@ -9,6 +9,7 @@ import pwd
 import signal
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
@@ -91,8 +92,9 @@ def is_there(path: str) -> bool:
 def helpers(private: str, configuration: str) -> Iterator[tuple[subprocess.Popen[bytes], ...]]:
     """A helper with our configuration, another process, and what they leave in the private directory."""
     script = "import time; time.sleep(1000)"
-    ours = subprocess.Popen(["python3", "-c", script, configuration], start_new_session=True)
-    other = subprocess.Popen(["python3", "-c", script], start_new_session=True)
+    # Not python3, which may be a script that becomes others, and has no command line in between.
+    ours = subprocess.Popen([sys.executable, "-c", script, configuration], start_new_session=True)
+    other = subprocess.Popen([sys.executable, "-c", script], start_new_session=True)
     for name, text in (("helper", ours.pid), ("other", other.pid), ("nonsense", "x")):
         Path(private, f"{name}.pid").write_text(f"{text}\n")
     try:

@@ -43,8 +43,9 @@ class Guest:
         self.mac = bytes((0x52, 0x54, 0, 0x12, 0x34, number))
         self.address = GUEST
         self.gateway_mac = BROADCAST
+        self._knows_gateway = False
         self.sock = sock
-        self._buffer = b""
+        self._buffer = bytearray()
         sock.setblocking(False)
 
     @classmethod
@@ -69,19 +70,27 @@ class Guest:
         await self.write(struct.pack("!I", len(frame)) + frame)
 
     async def receive(self) -> bytes:
-        """The next frame. Raises EOFError when the port hung up, TimeoutError when nothing comes."""
+        """The next frame. Raises EOFError when the port hung up, TimeoutError when nothing comes.
+
+        One that is cancelled loses nothing.
+        """
         async with asyncio.timeout(PATIENCE):
-            (length,) = struct.unpack("!I", await self._take(4))
-            return await self._take(length)
+            await self._have(4)
+            (length,) = struct.unpack_from("!I", self._buffer)
+            return (await self._take(4 + length))[4:]
 
     async def _take(self, size: int) -> bytes:
+        await self._have(size)
+        taken = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return taken
+
+    async def _have(self, size: int) -> None:
         while len(self._buffer) < size:
             data = await asyncio.get_running_loop().sock_recv(self.sock, 1 << 17)
             if not data:
                 raise EOFError
             self._buffer += data
-        taken, self._buffer = self._buffer[:size], self._buffer[size:]
-        return taken
 
     async def hung_up(self) -> bool:
         """Wait until the port closes the connection."""
@@ -92,14 +101,17 @@ class Guest:
             return True
 
     async def packet(self, wanted: Callable[[Packet], bool]) -> Packet:
-        """The next IPv4 packet that is wanted; requests for our MAC address are answered meanwhile."""
+        """The next IPv4 packet for us that is wanted; requests for our MAC address are answered meanwhile."""
         while True:
             frame = await self.receive()
+            if frame[:6] not in (self.mac, BROADCAST):
+                continue
             kind, payload = struct.unpack_from("!H", frame, 12)[0], frame[14:]
             if kind == ARP:
                 await self._answer_arp(payload)
             elif kind == IPV4 and wanted(packet := parse_ipv4(payload)):
-                self.gateway_mac = frame[6:12]
+                if not self._knows_gateway:
+                    self.gateway_mac = frame[6:12]
                 return packet
 
     async def _answer_arp(self, payload: bytes) -> None:
@@ -130,7 +142,7 @@ class Guest:
         # On a segment of many guests, their questions are heard as well.
         while (frame := await self.receive())[12:22] != struct.pack("!HHHBBH", ARP, 1, IPV4, 6, 4, 2):
             pass
-        self.gateway_mac = frame[22:28]
+        self.gateway_mac, self._knows_gateway = frame[22:28], True
 
     async def accept(self, port: int) -> Connection:
         """Answer the next connection to this port of ours."""
@@ -139,12 +151,13 @@ class Guest:
         await connection.send_flags(SYN | ACK)
         return connection
 
-    async def connect(self, address: str, port: int) -> Connection:
-        """A connection to a server. Raises ConnectionRefusedError for a reset."""
-        here = (self.address, 4000)
+    async def connect(self, address: str, port: int, ours: int = 4000) -> Connection:
+        """A connection to a server, from our port `ours`. Raises ConnectionRefusedError for a reset."""
+        here = (self.address, ours)
         syn = Segment(here, (address, port), 999, 0, SYN)
         await self.send(ethernet(self.gateway_mac, self.mac, IPV4, syn.pack()))
-        answer = await self._segment(lambda segment: segment.source == (address, port))
+        there = (address, port)
+        answer = await self._segment(lambda segment: (segment.source, segment.destination) == (there, here))
         if answer.flags & RST:
             raise ConnectionRefusedError
         connection = Connection(self, answer)

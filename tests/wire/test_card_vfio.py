@@ -80,6 +80,15 @@ class BrokenCard(SimpleCard):
         raise ZeroDivisionError
 
 
+class HastyCard(SimpleCard):
+    """One that is told of waiting frames soon."""
+
+    patience = 1000
+
+    def overflow(self, now: int) -> None:
+        self.ISR |= Cause.ERR
+
+
 class Bench:
     """A card that is served, and the other end of its cable."""
 
@@ -485,6 +494,19 @@ def test_frames_wait_for_a_buffer_and_are_dropped_without_a_client(pair: Pair) -
         assert client.shared[len(FRAME)] == number
     client.sock.shutdown(socket.SHUT_RDWR)
     bench.send(FRAME)
+
+
+def test_a_frame_that_waits_too_long_is_told_and_not_lost() -> None:
+    with served(HastyCard) as (bench, client):
+        client.write(0, CTRL, 4, Ctrl.RXEN)
+        client.write(0, RXADDR, 4, SHARED)
+        bench.send(FRAME)
+        until(client, ISR, Cause.ERR)
+        client.write(0, ISR, 4, 7)
+        until(client, ISR, Cause.ERR)
+        client.write(0, RXSIZE, 4, 2048)
+        until(client, ISR, Cause.RX)
+        assert client.shared[: len(FRAME)] == FRAME
 
 
 def test_random_messages_never_harm_the_server(pair: Pair) -> None:

@@ -64,6 +64,7 @@ class Card:
     """A card; subclass it with its registers and what they do.
 
     `identity` is how it appears on the bus, `title` a name for people, `drivers` the Linux drivers for it.
+    `patience` is how many microseconds a frame waits, while `receives` is False, before `overflow` is called.
     `spaces` are its address spaces by name; "" is that of the BARs. `trace`, if set, is given a line for each
     access and descriptor. `link` is whether a cable is plugged in.
     """
@@ -71,6 +72,7 @@ class Card:
     identity: ClassVar[Identity]
     title: ClassVar[str]
     drivers: ClassVar[str]
+    patience: ClassVar[int] = 20_000
     empty: ClassVar[int] = 0
     spaces: ClassVar[dict[str, Space]] = {}
 
@@ -122,6 +124,12 @@ class Card:
         """Go on with what is to be done."""
         self.busy = False
         self._guarded(lambda: self.work(now))
+
+    def overflow(self, now: int) -> None:
+        """A frame has waited for long: say what the data sheet has for full buffers.
+
+        A driver that has acknowledged the last frame before it has read all would else wait for ever.
+        """
 
     def status(self) -> Status:
         """Frames sent, level of the pin, MSI-X vectors signalled, `receives`, `busy`, `deadline`.

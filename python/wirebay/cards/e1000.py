@@ -172,6 +172,10 @@ class E1000(E1000Base):
             self._fill(part, struct.pack("<HHBBH", len(part), partial, status | end, errors, tag))
         self._received()
 
+    def overflow(self, now: int) -> None:
+        """There are too few buffers."""
+        self.ICR |= Cause.RXO
+
     def _fill(self, part: bytes, upper: bytes) -> None:
         """Put a part of a frame into the next buffer, and its descriptor back."""
         head, size = self.RDH, self.RDLEN // DESCRIPTOR

@@ -15,6 +15,7 @@ MODELS = {
     "e1000": "wirebay.cards.e1000:E1000",
     "rtl8139": "wirebay.cards.rtl8139:Rtl8139",
     "pcnet": "wirebay.cards.pcnet:Pcnet",
+    "virtio-net-pci": "wirebay.cards.virtio_net:VirtioNet",
 }
 
 

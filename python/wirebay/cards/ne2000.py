@@ -39,6 +39,8 @@ class Ne2000(Card):
     identity = Identity(vendor=0x1234, device=0x4E45, class_code=0xFF0000, bars=(Bar(32, io=True),))
     title = "NE2000, ISA"
     drivers = "ne"
+    # Drivers take long here, and longer to recover from an overflow.
+    patience = 500_000
 
     CR = Register(0x00, "command", bits=Cr, reset=Cr.STP | 0x20)
 
@@ -218,6 +220,10 @@ class Ne2000(Card):
             self._missed()
         else:
             self._buffer(body, pages)
+
+    def overflow(self, now: int) -> None:
+        """The ring is full."""
+        self.ISR |= Isr.OVW
 
     def _missed(self) -> None:
         self.RSR = self.RSR & ~Rsr.PRX | Rsr.MPA

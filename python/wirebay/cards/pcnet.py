@@ -150,9 +150,12 @@ class Pcnet(Card):
             self.epoch += 1
             self._stop()
             return
-        if value & Csr0.INIT:
+        # Both stay set until STOP; drivers write back what they have read, which means nothing then.
+        if value & ~self.CSR0 & Csr0.INIT:
+            self.CSR0 |= Csr0.INIT
             self._initializing = True
-        if value & Csr0.STRT:
+        if value & ~self.CSR0 & Csr0.STRT:
+            self.CSR0 |= Csr0.STRT
             self._starting = True
         if value & (Csr0.INIT | Csr0.STRT | Csr0.TDMD):
             self.CSR0 &= ~Csr0.STOP
@@ -225,7 +228,6 @@ class Pcnet(Card):
             self._initialize()
         if self._starting:
             self._starting = False
-            self.CSR0 |= Csr0.STRT
             self.CSR0 |= (0 if self.MODE & Mode.DTX else Csr0.TXON) | (
                 0 if self.MODE & Mode.DRX else Csr0.RXON
             )

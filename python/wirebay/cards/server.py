@@ -40,6 +40,7 @@ def make_server(
         bars=identity.bar_sizes,
         rom=rom,
         vectors=identity.vectors,
+        patience=kind.patience,
     )
     card = kind(mac, server)
     server.insert(card)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from wirebay.background import run_until_closed
 from wirebay.errors import WirebayError, WorkerError
-from wirebay.ports.base import cancel
 from wirebay.teardown import Teardown
 
 if TYPE_CHECKING:
@@ -102,15 +101,5 @@ class Filter:
             raise
 
     def _run(self, what: str, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
-        task = asyncio.get_running_loop().create_task(self._watched(what, work, arguments))
-        self._teardown.add(lambda: cancel(task))
-
-    async def _watched(
-        self, what: str, work: Callable[..., Awaitable[None]], arguments: Sequence[object]
-    ) -> None:
-        try:
-            await work(*arguments)
-        except WorkerError:
-            pass  # the network is down, and says so itself
-        except Exception:
-            logger.exception("%s of %s '%s' ended", what, self.kind, self.id)
+        title = f"{what} of {self.kind} '{self.id}'"
+        run_until_closed(self._teardown, title, work, *arguments)

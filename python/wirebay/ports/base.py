@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from wirebay.background import run_until_closed
 from wirebay.errors import WirebayError, WorkerError
 from wirebay.teardown import Teardown
 
@@ -120,21 +121,5 @@ class Port:
 
     def _run(self, what: str, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
         """Run `work` until the port closes; if it fails, the port goes on without and the log says `what`."""
-        task = asyncio.get_running_loop().create_task(self._watched(what, work, arguments))
-        self._teardown.add(lambda: cancel(task))
-
-    async def _watched(
-        self, what: str, work: Callable[..., Awaitable[None]], arguments: Sequence[object]
-    ) -> None:
-        try:
-            await work(*arguments)
-        except WorkerError:
-            pass  # the network is down, and says so itself
-        except Exception:
-            logger.exception("%s of %s port '%s' ended", what, self.kind, self.id)
-
-
-async def cancel(task: asyncio.Task[None]) -> None:
-    """Cancel `task` and wait until it is over."""
-    task.cancel()
-    await asyncio.wait((task,))
+        title = f"{what} of {self.kind} port '{self.id}'"
+        run_until_closed(self._teardown, title, work, *arguments)

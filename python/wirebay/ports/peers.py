@@ -18,9 +18,10 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from wirebay.background import cancel
 from wirebay.errors import WirebayError, WorkerError
 from wirebay.options.link_types import SocketAddr
-from wirebay.ports.base import Port, cancel
+from wirebay.ports.base import Port
 from wirebay.ports.sockets import accept, address_text, connect, peer_members
 from wirebay.waiting import resolve
 

@@ -150,13 +150,15 @@ class DnsServer:
             self.drops["too_many"] += 1
         else:
             self._repeated.add(question)
+            self._asking[datagram.mac] += 1  # now: the task begins only when others have been taken as well
             task = asyncio.get_running_loop().create_task(self._ask_for(datagram, query, limit, channel))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             task.add_done_callback(lambda _: self._repeated.discard(question))
+            task.add_done_callback(lambda _: self._asked(datagram.mac))
 
     async def _ask_for(self, datagram: Datagram, query: Query, limit: int, channel: ServiceChannel) -> None:
-        answer = await self._ask(query, datagram.mac, tcp=False)
+        answer = await self._ask(query, tcp=False)
         channel.send(datagram.answer(fit(answer, query, limit)))
 
     async def _answer_stream(self, data: bytes, guest: Hashable) -> bytes | None:
@@ -170,19 +172,23 @@ class DnsServer:
         if not self._has_room(guest):
             self.drops["too_many"] += 1
             return failure(query, SERVER_FAILURE)
-        return await self._ask(query, guest, tcp=True)
+        self._asking[guest] += 1
+        try:
+            return await self._ask(query, tcp=True)
+        finally:
+            self._asked(guest)
 
     def _has_room(self, guest: Hashable) -> bool:
         return self._asking.total() < MAX_LOOKUPS and self._asking[guest] < MAX_LOOKUPS_OF_GUEST
 
-    async def _ask(self, query: Query, guest: Hashable, *, tcp: bool) -> bytes:
-        self._asking[guest] += 1
-        try:
-            answer = await ask(self._upstreams, query, tcp=tcp, endpoint=self._config.endpoint)
-        finally:
-            self._asking[guest] -= 1
-            if not self._asking[guest]:
-                del self._asking[guest]
+    def _asked(self, guest: Hashable) -> None:
+        """One lookup of the guest is over."""
+        self._asking[guest] -= 1
+        if not self._asking[guest]:
+            del self._asking[guest]
+
+    async def _ask(self, query: Query, *, tcp: bool) -> bytes:
+        answer = await ask(self._upstreams, query, tcp=tcp, endpoint=self._config.endpoint)
         if answer is None:
             self._complain()
             return failure(query, SERVER_FAILURE)

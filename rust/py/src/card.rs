@@ -55,6 +55,10 @@ impl Device for Model {
         })
     }
 
+    fn overflow(&self, now: u64) -> Result<(), Ended> {
+        self.call(|model| model.call_method1(intern!(model.py(), "overflow"), (now,)).map(drop))
+    }
+
     fn run(&self, now: u64) -> Result<(), Ended> {
         self.call(|model| model.call_method1(intern!(model.py(), "run"), (now,)).map(drop))
     }
@@ -78,7 +82,7 @@ pub struct CardServer {
 #[pymethods]
 impl CardServer {
     #[new]
-    #[pyo3(signature = (frames, *, config, writable, bars, rom, vectors = 0))]
+    #[pyo3(signature = (frames, *, config, writable, bars, rom, vectors = 0, patience = 20_000))]
     fn new(
         frames: i32,
         config: [u8; 256],
@@ -86,11 +90,12 @@ impl CardServer {
         bars: [u64; 6],
         rom: Vec<u8>,
         vectors: u16,
+        patience: u64,
     ) -> PyResult<Self> {
         if !(rom.is_empty() || rom.len().is_power_of_two()) {
             return Err(PyValueError::new_err("the length of a ROM is a power of two"));
         }
-        let layout = Layout { config: [config, writable], bars, rom, vectors };
+        let layout = Layout { config: [config, writable], bars, rom, vectors, patience };
         let session = Session::new(layout, sys::adopt(frames).map_err(os)?).map_err(os)?;
         Ok(CardServer { session, failure: Failure::default() })
     }

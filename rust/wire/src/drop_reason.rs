@@ -103,6 +103,7 @@ drop_reasons! {
     TcpDuplicate => "tcp_duplicate", "The TCP segment carries only what was received before.";
     TcpOldTimestamp => "tcp_old_timestamp", "The TCP segment is one of long ago, by its timestamp.";
     TcpGaveWay => "tcp_gave_way", "Too many TCP connections are being opened at once; the oldest of them gave way.";
+    UnansweredGaveWay => "unanswered_gave_way", "Too many datagram flows are without an answer; the oldest of them gave way.";
     TcpBacklogFull => "tcp_backlog_full", "The host's sockets do not take what guests send; too much of it waits already.";
     HostSendFailed => "host_send_failed", "The host's socket did not take the data.";
     TunnelMalformed => "tunnel_malformed", "The message is cut off or is no data message of the port's tunnel.";

@@ -8,6 +8,7 @@ use crate::protocol::{Addresses, Proto, Refusal, UserAdd};
 use crate::service_channel;
 use crate::sys;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags};
+use rustix::process::Resource;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::io;
@@ -18,8 +19,10 @@ use wirebay_engine::{Config, Outbox, Readiness, Time, UserNet};
 use wirebay_wire::DropReason;
 use wirebay_wire::ipv4::protocol;
 
-/// Most flows of one user network.
+/// Most flows of one user network, where the host allows so many descriptors.
 const MAX_FLOWS: usize = 1 << 17;
+/// Descriptors for all else.
+const OTHERS: u64 = 64;
 /// Connections accepted for one wake-up.
 const ACCEPTS: usize = 64;
 /// Clients of unix sockets seem to have ports from here on.
@@ -66,7 +69,7 @@ impl UserPort {
             mtu: options.mtu,
             restrict: options.restrict,
             host_loopback: options.host_loopback,
-            max_flows: MAX_FLOWS,
+            max_flows: max_flows(),
             services: Vec::new(),
             search: options.search()?,
         };
@@ -264,6 +267,12 @@ impl UserPort {
             }
         }
     }
+}
+
+/// Each flow has a descriptor, and the shares of the table that floods can have must leave some.
+fn max_flows() -> usize {
+    let limit = rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(limit.saturating_sub(OTHERS)).map_or(MAX_FLOWS, |flows| flows.clamp(1, MAX_FLOWS))
 }
 
 /// An IPv4 client of an IPv6 socket is an IPv4 client.

@@ -8,7 +8,8 @@
 //!    answers from its registers and touches no memory; the reply goes out;
 //! 2. what the device then wants is looked at ([`Status`]): frames go to the packet worker ([`frames`]), the pin's level to
 //!    the client ([`interrupts`]); and if it is busy, its engine runs: only now it may reach the guest's memory ([`memory`]);
-//! 3. with no message left, frames of the network are given to it, one by one, each followed by step 2;
+//! 3. with no message left, frames of the network are given to it, one by one, each followed by step 2; while it cannot take
+//!    one they wait, and a card for which one waits too long is told, because its driver may have missed that there is work;
 //! 4. then everything sleeps in one `ppoll`.
 //!
 //! Memory without a descriptor is reached by messages to the client. The client's processor may at that moment wait for an
@@ -59,6 +60,8 @@ pub trait Device: Send + Sync {
     fn reset(&self, now: u64) -> Result<(), Ended>;
     /// Take a frame; may reach memory.
     fn receive(&self, frame: &[u8], now: u64) -> Result<(), Ended>;
+    /// A frame waits, and has for long: say what a card says whose buffers are full.
+    fn overflow(&self, now: u64) -> Result<(), Ended>;
     /// Go on with what is to be done; may reach memory.
     fn run(&self, now: u64) -> Result<(), Ended>;
     /// What it wants now; frames and vectors only once.

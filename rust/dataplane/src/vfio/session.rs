@@ -33,6 +33,8 @@ pub struct Layout {
     pub rom: Vec<u8>,
     /// MSI-X vectors.
     pub vectors: u16,
+    /// Microseconds that a frame waits before the card is told.
+    pub patience: u64,
 }
 
 /// What the client sets up.
@@ -67,6 +69,8 @@ pub struct Session {
     link: Mutex<Option<Link>>,
     frames: Mutex<Frames>,
     wishes: Mutex<Wishes>,
+    /// Since when a frame waits that the device cannot take.
+    held: Mutex<Option<u64>>,
     /// When the last message came.
     heard: AtomicU64,
     /// Is the engine at work, and may reach memory?
@@ -91,6 +95,7 @@ impl Session {
             link: Mutex::new(None),
             frames: Mutex::new(Frames::new(frames)),
             wishes: Mutex::default(),
+            held: Mutex::default(),
             heard: AtomicU64::new(0),
             running: AtomicBool::new(false),
             start: Instant::now(),
@@ -157,11 +162,33 @@ impl Session {
             self.running(|device, now| device.receive(&frame, now))?;
             self.settle()?;
         }
+        self.press()?;
         if lock(&self.wishes).deadline.is_some_and(|at| at <= self.now()) {
             self.running(|device, now| device.run(now))?;
             self.settle()?;
         }
         self.state().interrupts.tick(self.now(), self.heard.load(Ordering::Relaxed));
+        Ok(())
+    }
+
+    /// Tell the device of a frame that has waited for long, now and then.
+    fn press(&self) -> Result<(), Ended> {
+        let now = self.now();
+        let due = {
+            let mut held = lock(&self.held);
+            if self.receives() {
+                *held = None;
+            }
+            let due = held.is_some_and(|since| since + self.layout.patience <= now);
+            if due {
+                *held = Some(now);
+            }
+            due
+        };
+        if due {
+            self.device()?.overflow(now)?;
+            self.settle()?;
+        }
         Ok(())
     }
 
@@ -247,15 +274,18 @@ impl Session {
         if wishes.busy || (wishes.receives && lock(&self.frames).is_ready()) {
             return Some(0);
         }
+        let held = lock(&self.held).map(|since| since + self.layout.patience);
         let signal = self.state().interrupts.deadline(self.heard.load(Ordering::Relaxed));
-        [wishes.deadline, signal].into_iter().flatten().min()
+        [wishes.deadline, signal, held].into_iter().flatten().min()
     }
 
     /// Sleep until `first` is readable, a frame has come (where `receives`), we are stopped, or it is `deadline`: whether
     /// the first, and whether the third.
     fn wait(&self, first: BorrowedFd<'_>, receives: bool, deadline: Option<u64>) -> Result<[bool; 2], Ended> {
         let mut frames = lock(&self.frames);
-        let mut wanted = if receives { PollFlags::IN } else { PollFlags::empty() };
+        // Without `receives` it is watched until something is there, and no longer.
+        let watched = receives || lock(&self.held).is_none();
+        let mut wanted = if watched { PollFlags::IN } else { PollFlags::empty() };
         if frames.is_waiting() {
             wanted |= PollFlags::OUT;
         }
@@ -280,6 +310,9 @@ impl Session {
         }
         if pipe.contains(PollFlags::OUT) {
             frames.flush()?;
+        }
+        if !receives && (pipe.contains(PollFlags::IN) || frames.is_ready()) {
+            lock(&self.held).get_or_insert(self.now());
         }
         Ok([!first.is_empty(), !stop.is_empty()])
     }

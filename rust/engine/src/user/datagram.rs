@@ -70,6 +70,13 @@ impl<D> DatagramFlow<D> {
         flow
     }
 
+    /// Whether something has come back on what was sent first.
+    pub fn is_answered(&self) -> bool {
+        let back =
+            if matches!(self.via, Via::Inbound { .. }) { self.tally.from_guest } else { self.tally.to_guest };
+        back > 0
+    }
+
     /// It was used: its time starts again.
     pub fn touch(&mut self, now: Time) {
         self.deadline.at = now + if matches!(self.via, Via::Dns(..)) { DNS_IDLE } else { IDLE };

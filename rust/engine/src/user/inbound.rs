@@ -204,7 +204,9 @@ impl<H: Host> UserNet<H> {
         let key = self.inbound_key(protocol::UDP, guest, client.addr).ok_or(DropReason::FlowTableFull)?;
         let via = Via::Inbound { forward: slot, client, held: None };
         let flow = DatagramFlow::new(via, self.inbound_ends(&key), now);
-        self.flows.insert(key, Flow::Datagram(flow)).ok_or(DropReason::FlowTableFull)
+        let token = self.flows.insert(key, Flow::Datagram(flow)).ok_or(DropReason::FlowTableFull)?;
+        self.datagrams_begin(token);
+        Ok(token)
     }
 
     /// A guest's Ethernet address has become known: whoever waited for it goes on.

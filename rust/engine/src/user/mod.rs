@@ -33,6 +33,7 @@ mod router;
 mod services;
 pub mod tcp;
 mod too_big;
+mod unanswered;
 
 pub use config::{Config, Plan};
 pub use flows::{Census, Secret};
@@ -57,6 +58,7 @@ use std::net::IpAddr;
 use tcp::parted::Parted;
 use tcp::send::Pumped;
 use tcp::{Cx, TcpFlow, Verdict, flags};
+use unanswered::Unanswered;
 use wirebay_wire::arp::{self, Arp};
 use wirebay_wire::ethernet::{Ethernet, Mac, ethertype};
 use wirebay_wire::{DropReason, Frame};
@@ -87,6 +89,7 @@ pub struct UserNet<H: Host> {
     services: Services,
     router: Router,
     half_open: HalfOpen,
+    unanswered: Unanswered,
     parted: Parted,
     reassembly: Reassembly,
     /// Frames and datagrams this network dropped.
@@ -100,6 +103,7 @@ impl<H: Host> UserNet<H> {
             flows: Flows::new(config.max_flows, secret),
             router: Router::new(&config),
             half_open: HalfOpen::new(config.max_flows),
+            unanswered: Unanswered::new(config.max_flows),
             parted: Parted::default(),
             config,
             host,

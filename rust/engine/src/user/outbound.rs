@@ -397,6 +397,7 @@ impl<H: Host> UserNet<H> {
             _ => Via::Cone(socket),
         };
         self.flows.insert(key, Flow::Datagram(DatagramFlow::new(via, *ends, now)));
+        self.datagrams_begin(token);
         Ok((token, Some(target)))
     }
 

@@ -207,6 +207,22 @@ fn a_full_table_takes_no_more_clients_and_counts_right() {
 }
 
 #[test]
+fn clients_that_no_guest_answers_give_way_and_those_it_has_answered_stay() {
+    let mut world = forwarding(Config { max_flows: 40, ..qemu() });
+    world.put(&[arp_frame(REQUEST, (GUEST_MAC, GUEST), HOST)]);
+    arrives(&mut world, CLIENT, b"x");
+    world.put(&[udp_frame(v4(GUEST_END), v4(CLIENT), b"answer")]);
+    for port in 1000..1100 {
+        arrives(&mut world, &format!("203.0.113.66:{port}"), b"flood");
+    }
+    assert_eq!((world.flows(), world.drops(DropReason::UnansweredGaveWay)), (11, 90));
+    assert_eq!(world.drops(DropReason::FlowTableFull), 0);
+    world.host.sent(0);
+    world.put(&[udp_frame(v4(GUEST_END), v4(CLIENT), b"another")]);
+    assert_eq!(world.host.sent(0)[0].to.addr, CLIENT.parse().unwrap());
+}
+
+#[test]
 fn what_does_not_fit_the_guest_comes_in_fragments() {
     let mut world = known_guest();
     assert_eq!(arrives(&mut world, CLIENT, &[7; 1473]), [udp(CLIENT, &[7; 1473])]);

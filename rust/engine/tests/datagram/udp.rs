@@ -198,6 +198,11 @@ fn a_full_table_takes_no_more_ports_and_keeps_those_it_has() {
     let mut world = World::new(Config { max_flows: 2, ..qemu() });
     for port in 5000..5005 {
         send(&mut world, &format!("10.0.2.15:{port}"), SERVER, b"x");
+        if let Some(socket @ 0..2) = world.host.open_datagrams().checked_sub(1) {
+            // One that is answered does not give way.
+            world.host.arrives(socket, SERVER, b"x");
+            hear(&mut world);
+        }
     }
     assert_eq!((world.flows(), world.host.open_datagrams()), (2, 2));
     assert_eq!(world.drops(DropReason::FlowTableFull), 3);
@@ -259,4 +264,23 @@ fn answers_go_where_the_guest_was_last_seen() {
     world.put(&[from_mac(udp_frame(v4(GUEST_END), v4(SERVER), b"new card"), moved)]);
     world.host.arrives(0, SERVER, b"answer");
     assert!(matches!(&hear(&mut world)[..], [Packet::Udp { to, .. }] if *to == moved));
+}
+
+#[test]
+fn ports_without_an_answer_give_way_and_answered_ones_stay() {
+    let mut world = World::new(Config { max_flows: 40, ..qemu() });
+    send(&mut world, GUEST_END, SERVER, b"question");
+    world.host.arrives(0, SERVER, b"answer");
+    hear(&mut world);
+    for port in 1000..1100 {
+        send(&mut world, &format!("10.0.2.66:{port}"), "192.0.2.1:9", b"flood");
+        assert!(world.host.open_datagrams() <= 11);
+    }
+    assert_eq!((world.flows(), world.drops(DropReason::UnansweredGaveWay)), (11, 90));
+    world.host.arrives(0, SERVER, b"more");
+    assert_eq!(hear(&mut world), [udp(SERVER, GUEST_END, b"more")]);
+    // The one that speaks on gets a new socket.
+    let sockets = world.host.kernel().datagrams.len();
+    send(&mut world, "10.0.2.66:1000", "192.0.2.1:9", b"again");
+    assert_eq!(world.host.kernel().datagrams.len(), sockets + 1);
 }
