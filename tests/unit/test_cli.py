@@ -99,9 +99,9 @@ def test_help_shows_every_command_with_an_example(spelling: str, capsys: pytest.
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        ([], "give a command: qemu, ns, serve, ctl or doctor ('wirebay --help' explains them)"),
-        (["run"], "unknown command 'run'; the commands are qemu, ns, serve, ctl and doctor"),
-        (["--verbose"], "unknown option '--verbose'; the commands are qemu, ns, serve, ctl and doctor"),
+        ([], "give a command: qemu, ns, serve, card, ctl or doctor ('wirebay --help' explains them)"),
+        (["run"], "unknown command 'run'; the commands are qemu, ns, serve, card, ctl and doctor"),
+        (["--verbose"], "unknown option '--verbose'; the commands are qemu, ns, serve, card, ctl and doctor"),
     ],
 )
 def test_an_unknown_command_is_refused(
