@@ -52,15 +52,16 @@ def image(ids: bytes) -> bytes:
     return bytes(rom)
 
 
-def test_a_rom_without_ids_gets_those_of_the_card_and_a_checksum() -> None:
-    rom = fitted(image(bytes(4)), IDENTITY)
+@pytest.mark.parametrize("ids", [bytes(4), b"\x86\x80\x0e\x10"])
+def test_a_rom_gets_the_ids_of_the_card_and_a_checksum(ids: bytes) -> None:
+    rom = fitted(image(ids), IDENTITY)
     assert len(rom) == 2048
     assert rom[0x20:0x24] == bytes.fromhex("ec102980")
     assert sum(rom[:1024]) & 0xFF == 0
 
 
-def test_a_rom_with_ids_is_left_as_it_is() -> None:
-    given = image(b"\x86\x80\x0e\x10")
+def test_a_rom_with_the_right_ids_is_left_as_it_is() -> None:
+    given = image(b"\xec\x10\x29\x80")
     assert fitted(given, IDENTITY) == given.ljust(2048, b"\xff")
 
 

@@ -25,14 +25,15 @@ def read_rom(path: str, identity: Identity) -> bytes:
 
 
 def fitted(data: bytes, identity: Identity) -> bytes:
-    """The ROM with the card's ids in its first image, where it has none, and filled up to a power of two.
+    """The ROM with the card's ids in its first image, and filled up to a power of two.
 
-    Firmware skips images with other ids. Debian's iPXE for ne2k_pci comes with zeros.
+    Firmware skips images with other ids; Debian's iPXE for ne2k_pci comes with zeros.
     """
     rom = bytearray(data)
     (at,) = struct.unpack_from("<H", rom.ljust(POINTER + 2, b"\0"), POINTER)
-    if rom[at : at + 4] == DATA_SIGNATURE and rom[at + 4 : at + 8] == bytes(4):
-        struct.pack_into("<HH", rom, at + 4, identity.vendor, identity.device)
+    ids = struct.pack("<HH", identity.vendor, identity.device)
+    if rom[at : at + 4] == DATA_SIGNATURE and rom[at + 4 : at + 8] != ids:
+        rom[at + 4 : at + 8] = ids
         correct_checksum(rom)
     size = 1 << max(11, (len(rom) - 1).bit_length())
     return bytes(rom.ljust(size, b"\xff"))

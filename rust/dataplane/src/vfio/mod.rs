@@ -20,6 +20,7 @@
 //! The peer is not trusted. What cannot be understood ends the connection; what can, but is wrong, is answered by an error;
 //! neither touches the card's process or the next client.
 
+mod access;
 mod config;
 mod frames;
 mod interrupts;

@@ -3,8 +3,8 @@
 use super::config::{Config, LEN};
 use super::frames::Frames;
 use super::interrupts::Interrupts;
-use super::memory::{Memory, Step};
-use super::message::{self, Ended, Inbox, Message, command};
+use super::memory::Memory;
+use super::message::{Ended, Inbox, Message};
 use super::{Device, Status};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
@@ -18,10 +18,6 @@ const MESSAGES: usize = 64;
 const FRAMES: usize = 16;
 /// Runs of the engine in a row.
 const RUNS: usize = 16;
-/// Microseconds that the client may take to answer.
-const PATIENCE: u64 = 5_000_000;
-/// Most bytes asked of the client at once.
-const CHUNK: usize = 1 << 16;
 
 /// What a card has, as the client is told; never changes.
 pub struct Layout {
@@ -45,12 +41,12 @@ pub(super) struct State {
 }
 
 /// The connection.
-struct Link {
-    socket: Arc<OwnedFd>,
+pub(super) struct Link {
+    pub socket: Arc<OwnedFd>,
     inbox: Inbox,
-    last_id: u16,
+    pub last_id: u16,
     /// Found out within a run of the engine.
-    ended: Option<Ended>,
+    pub ended: Option<Ended>,
 }
 
 /// What the device wanted last.
@@ -66,7 +62,7 @@ pub struct Session {
     pub(super) layout: Layout,
     device: OnceLock<Box<dyn Device>>,
     state: Mutex<State>,
-    link: Mutex<Option<Link>>,
+    pub(super) link: Mutex<Option<Link>>,
     frames: Mutex<Frames>,
     wishes: Mutex<Wishes>,
     /// Since when a frame waits that the device cannot take.
@@ -74,12 +70,12 @@ pub struct Session {
     /// When the last message came.
     heard: AtomicU64,
     /// Is the engine at work, and may reach memory?
-    running: AtomicBool,
+    pub(super) running: AtomicBool,
     start: Instant,
     stop: OwnedFd,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -206,7 +202,7 @@ impl Session {
     }
 
     /// Pass on what the device has to say.
-    fn publish(&self) -> Result<(), Ended> {
+    pub(super) fn publish(&self) -> Result<(), Ended> {
         let Status { frames, interrupt, vectors, receives, busy, deadline } = self.device()?.status()?;
         *lock(&self.wishes) = Wishes { receives, busy, deadline };
         if !frames.is_empty() {
@@ -281,7 +277,12 @@ impl Session {
 
     /// Sleep until `first` is readable, a frame has come (where `receives`), we are stopped, or it is `deadline`: whether
     /// the first, and whether the third.
-    fn wait(&self, first: BorrowedFd<'_>, receives: bool, deadline: Option<u64>) -> Result<[bool; 2], Ended> {
+    pub(super) fn wait(
+        &self,
+        first: BorrowedFd<'_>,
+        receives: bool,
+        deadline: Option<u64>,
+    ) -> Result<[bool; 2], Ended> {
         let mut frames = lock(&self.frames);
         // Without `receives` it is watched until something is there, and no longer.
         let watched = receives || lock(&self.held).is_none();
@@ -317,7 +318,7 @@ impl Session {
         Ok([!first.is_empty(), !stop.is_empty()])
     }
 
-    fn next_message(&self) -> Result<Option<Message>, Ended> {
+    pub(super) fn next_message(&self) -> Result<Option<Message>, Ended> {
         let mut link = lock(&self.link);
         let link = link.as_mut().ok_or("there is no client")?;
         let message = link.inbox.read(&*link.socket)?;
@@ -331,100 +332,10 @@ impl Session {
         Ok(lock(&self.link).as_ref().ok_or("there is no client")?.socket.clone())
     }
 
-    fn handle(&self, message: Message) -> Result<(), Ended> {
+    pub(super) fn handle(&self, message: Message) -> Result<(), Ended> {
         if message.is_reply() {
             return Err("the peer sent an answer that nobody waits for".into());
         }
         self.carry_out(message, &*self.socket()?)
-    }
-}
-
-/// The guest's memory, for the engine of the device.
-impl Session {
-    /// Copy from memory, as far as one range goes. `EPERM`: the guest has not made the card a bus master, or it is not the
-    /// engine that asks.
-    pub fn read(&self, address: u64, buf: &mut [u8]) -> Result<Step, Errno> {
-        let state = self.state();
-        self.check_master(&state)?;
-        state.memory.read(address, buf)
-    }
-
-    /// Copy to memory, as far as one range goes.
-    pub fn write(&self, address: u64, data: &[u8]) -> Result<Step, Errno> {
-        let state = self.state();
-        self.check_master(&state)?;
-        state.memory.write(address, data)
-    }
-
-    fn check_master(&self, state: &State) -> Result<(), Errno> {
-        let may = self.running.load(Ordering::Relaxed) && state.config.is_master();
-        if may { Ok(()) } else { Err(Errno::PERM) }
-    }
-
-    /// Copy from memory by messages; how much.
-    pub fn read_remote(&self, address: u64, buf: &mut [u8]) -> Result<usize, Errno> {
-        let len = buf.len().min(CHUNK);
-        let request = [address.to_ne_bytes(), (len as u64).to_ne_bytes()].concat();
-        let answer = self.exchange(command::DMA_READ, &request)?;
-        buf[..len].copy_from_slice(answer.get(16..16 + len).ok_or(Errno::PROTO)?);
-        Ok(len)
-    }
-
-    /// Copy to memory by messages; how much.
-    pub fn write_remote(&self, address: u64, data: &[u8]) -> Result<usize, Errno> {
-        let data = &data[..data.len().min(CHUNK)];
-        let head = [address.to_ne_bytes(), (data.len() as u64).to_ne_bytes()].concat();
-        self.exchange(command::DMA_WRITE, &[&head, data].concat())?;
-        Ok(data.len())
-    }
-
-    fn exchange(&self, command: u16, payload: &[u8]) -> Result<Vec<u8>, Errno> {
-        self.ask(command, payload).unwrap_or_else(|ended| {
-            if let Some(link) = lock(&self.link).as_mut() {
-                link.ended = Some(ended);
-            }
-            Err(Errno::NOTCONN)
-        })
-    }
-
-    /// Ask the client, and carry out its requests until it has answered.
-    fn ask(&self, command: u16, payload: &[u8]) -> Result<Result<Vec<u8>, Errno>, Ended> {
-        let (socket, id) = self.next_id()?;
-        message::request(&*socket, id, command, payload)?;
-        let limit = self.now() + PATIENCE;
-        loop {
-            while let Some(message) = self.next_message()? {
-                if message.is_reply() && (message.id, message.command) == (id, command) {
-                    return Ok(if message.failed() { Err(Errno::IO) } else { Ok(message.payload) });
-                }
-                self.within(message)?;
-            }
-            let [_, stopped] = self.wait(socket.as_fd(), false, Some(limit))?;
-            if stopped {
-                self.stop(); // for the loop outside
-                return Err("it was stopped".into());
-            }
-            if self.now() >= limit {
-                return Err("the peer does not answer".into());
-            }
-        }
-    }
-
-    /// A request in the middle of a run: the device answers from its registers.
-    fn within(&self, message: Message) -> Result<(), Ended> {
-        self.running.store(false, Ordering::Relaxed);
-        let done = self.handle(message).and_then(|()| self.publish());
-        self.running.store(true, Ordering::Relaxed);
-        done
-    }
-
-    fn next_id(&self) -> Result<(Arc<OwnedFd>, u16), Ended> {
-        let mut link = lock(&self.link);
-        let link = link.as_mut().ok_or("there is no client")?;
-        if let Some(ended) = &link.ended {
-            return Err(ended.clone());
-        }
-        link.last_id = link.last_id.wrapping_add(1);
-        Ok((link.socket.clone(), link.last_id))
     }
 }
