@@ -22,7 +22,6 @@ ROMS = {
     "e1000": "e1000",
     "rtl8139": "rtl8139",
     "pcnet": "pcnet",
-    "virtio-net-pci": "virtio",
 }
 PATIENCE = 90.0
 
