@@ -16,12 +16,12 @@ from tests.guests.console import Console
 from tests.guests.newer_qemu import Qemu, require_newer_qemu
 from tests.guests.processes import running, wait_for
 
+# iPXE finds no virtio-net it wants to drive here, and leaves without touching a register.
 ROMS = {
     "ne2k_pci": "ne2k_pci",
     "e1000": "e1000",
     "rtl8139": "rtl8139",
     "pcnet": "pcnet",
-    "virtio-net-pci": "virtio",
 }
 PATIENCE = 90.0
 
