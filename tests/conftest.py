@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # A run in the background of a shell script ignores SIGINT, one under nohup SIGHUP, and so would every program
@@ -17,3 +18,9 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
 # How long an example takes says something about the machine, not about the code.
 settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("project")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """The product runs on asyncio alone, so its tests do not run once more on whatever else is installed."""
+    return "asyncio"

@@ -20,11 +20,6 @@ CLIENT, SERVER = ("0.0.0.0", 68), ("255.255.255.255", 67)
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def guests(anyio_backend: str) -> AsyncIterator[list[Guest]]:
     async with Network() as network:
         with contextlib.ExitStack() as stack:

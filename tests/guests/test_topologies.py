@@ -30,11 +30,6 @@ AGAIN = 0.2  # seconds until a frame is sent again
 EXPERIMENTAL = 0x88B5  # an EtherType for tests (IEEE 802, local experiments)
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def example(part: str) -> list[str]:
     """The words behind `wirebay` of the command on the page that has this in it."""
     return next(words[1:] for words in commands(PAGE) if any(part in word for word in words))

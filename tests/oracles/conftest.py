@@ -11,11 +11,6 @@ from wirebay.network import Network
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def network(anyio_backend: str) -> AsyncIterator[Network]:
     async with Network() as network:
         yield network

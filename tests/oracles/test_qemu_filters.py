@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import struct
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,17 +21,6 @@ from wirebay.ports.stream import StreamPort
 pytestmark = pytest.mark.anyio
 
 EXPERIMENT = 0x88B5
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-async def network(anyio_backend: str) -> AsyncIterator[Network]:
-    async with Network() as network:
-        yield network
 
 
 @pytest.fixture(scope="module")

@@ -29,11 +29,6 @@ ALICE, BOB = (bytes((0x52, 0x54, 0, 0, 0, last)) for last in (1, 2))
 BROADCAST = IPv4Address("255.255.255.255")
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def request(client: bytes, name: bytes = b"", kind: int | None = 3) -> Datagram:
     """A client that takes any address."""
     options = {53: bytes((kind,))} if kind else {}

@@ -51,11 +51,6 @@ while True:
 """
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Network:
     """One that fails when told to."""
 

@@ -16,11 +16,6 @@ from wirebay.network import Network
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def placed(network: Network) -> dict[str, str | None]:
     """The hub of every port."""
     return {port.id: port.hub.name if port.hub else None for port in network.ports.values()}

@@ -24,11 +24,6 @@ from wirebay.errors import OptionError
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def flow(number: int, peer: str | None = "192.0.2.1") -> dict[str, Any]:
     ends = {"guest": "10.0.2.15", "guest_port": number, "peer": peer, "peer_port": peer and 80}
     return {"proto": "tcp", "state": "open", **ends, "from_guest": 1, "to_guest": 2, "age_ms": 1500}

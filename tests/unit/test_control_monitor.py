@@ -23,11 +23,6 @@ INFO = (
 )
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def two_networks(client: Desk, path: Path) -> None:
     """User networks u0, alone, and u1, on hub 0; a stream port s0, alone."""
     await client.user("u0")

@@ -28,11 +28,6 @@ READY = '{"execute": "qmp_capabilities"}'
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "control.sock"
 

@@ -15,11 +15,6 @@ from wirebay.network import Network
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def echo(context: Context, **given: object) -> dict[str, object]:
     return {"uptime": context.uptime(), **given}
 

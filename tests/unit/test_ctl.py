@@ -30,11 +30,6 @@ from wirebay.ports.forwards import describe_forward
 from wirebay.ports.user import UserPort
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Shell:
     """Runs `wirebay ctl` against a network in this process."""
 

@@ -30,11 +30,6 @@ pytestmark = pytest.mark.anyio
 USER = '[[netdev]]\ntype = "user"\nid = "u0"\n'
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Lab:
     """A file in a directory, and the daemon that serves it on a fake worker."""
 

@@ -46,11 +46,6 @@ FIRST, SECOND = ip_address("192.0.2.1"), ip_address("2001:db8::1")
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dns_lookup, "PATIENCE", 0.05)
 

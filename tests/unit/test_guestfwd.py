@@ -30,11 +30,6 @@ GUEST = Client(ip_address("10.0.2.15"), 4000)
 Target = CommandTarget | UnixTarget | InetTarget
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def rule(target: Target, proto: Literal["tcp", "udp"] = "tcp") -> GuestForward:
     return GuestForward(proto=proto, server=SERVER, port=7, target=target, text="the rule")
 

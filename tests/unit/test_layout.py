@@ -24,11 +24,6 @@ from wirebay.wiring import Description
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @asynccontextmanager
 async def running(*netdevs: Netdev) -> AsyncIterator[tuple[Network, FakeWorker]]:
     """A network of these ports; what the worker was asked for so far is forgotten."""

@@ -16,11 +16,6 @@ from wirebay.network import Network, qemu_spelling
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def test_an_id_is_taken_once() -> None:
     async with lab() as (network, _):
         port = await network.add(user())

@@ -16,11 +16,6 @@ from wirebay.ports import dgram_sockets
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def inet(host: str, port: int) -> dict[str, object]:
     return {"type": "inet", "host": host, "port": port}
 

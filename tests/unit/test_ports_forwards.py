@@ -25,11 +25,6 @@ from wirebay.services.dhcp_message import DhcpMessage, encode
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def user_port(network: Network) -> UserPort:
     port = await network.add(user())
     assert isinstance(port, UserPort)

@@ -21,11 +21,6 @@ pytestmark = pytest.mark.anyio
 ECHO = "tcp:10.0.2.100:7-cmd:cat"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def forwards(client: Desk, **options: object) -> GuestForwards:
     """Those of a user network."""
     return (await client.user("u0", **options)).guest_forwards

@@ -14,11 +14,6 @@ from wirebay.ports.guests import NoAnswerError, Pong, ping_numbers
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def test_the_worker_is_told_whom_to_ping() -> None:
     async with desk() as client:
         port = await client.user()

@@ -26,11 +26,6 @@ LOOPBACK = InetAddr(
 )
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def client(addr: InetAddr | UnixAddr | FdAddr, reconnect_ms: int = 0) -> StreamOptions:
     return StreamOptions(id="vm0", server=False, addr=addr, reconnect_ms=reconnect_ms)
 

@@ -17,11 +17,6 @@ from wirebay.tun import Tap
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def some_tap() -> Tap:
     """Anything with a descriptor."""
     read, write = os.pipe()

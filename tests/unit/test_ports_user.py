@@ -25,11 +25,6 @@ pytestmark = pytest.mark.anyio
 LOCALHOST = IPv4Address("127.0.0.1")
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def forward(proto: Literal["tcp", "udp"] = "tcp", port: int = 0, guest: str | None = None) -> HostForward:
     text = f"{proto}:127.0.0.1:{port}-{guest or ''}:22"
     guest_addr = IPv4Address(guest) if guest else None

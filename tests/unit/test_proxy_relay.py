@@ -27,11 +27,6 @@ TOLD = Peers(
 )
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Rig:
     """A listening forward; `taken` are the sockets that the worker got, with who they come from."""
 

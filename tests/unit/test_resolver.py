@@ -20,11 +20,6 @@ from wirebay.services.resolver import (
 )
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

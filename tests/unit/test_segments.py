@@ -18,11 +18,6 @@ from wirebay.options.types import SwitchportOptions
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def test_switchports_plug_ports_into_named_switches() -> None:
     async with lab() as (network, fake):
         await network.add(user("u0"))

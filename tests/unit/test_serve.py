@@ -28,11 +28,6 @@ USER = "user,id=u0"
 NO_PORT = "Parameter 'netdev' expects a network backend id"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(autouse=True)
 def log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")

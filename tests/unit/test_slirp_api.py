@@ -24,11 +24,6 @@ RULE = {"proto": "tcp", "host_addr": "127.0.0.1", "guest_addr": "10.0.2.100", "g
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def network(tmp_path: Path, anyio_backend: str) -> AsyncIterator[Network]:
     async with lab() as (network, _), slirp_api(network, str(tmp_path / "api")):
         await network.add(user())

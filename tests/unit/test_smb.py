@@ -29,11 +29,6 @@ GUEST = Client(ip_address("10.0.2.15"), 4000)
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def fake_smbd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An smbd that says how it was called."""
     programs = tmp_path / "bin"

@@ -24,11 +24,6 @@ pytestmark = pytest.mark.anyio
 SERVER: Address = ip_address("10.0.2.100")
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Rig:
     """Services on a fake worker. `pairs` are the near ends of what `connect` gave."""
 

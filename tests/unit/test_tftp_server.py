@@ -206,11 +206,6 @@ def test_anything_else_is_counted_and_not_answered(data: bytes) -> None:
         assert rig.server.drops.total() == 1
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.mark.anyio
 async def test_on_the_channel_lost_answers_are_repeated_and_all_ends_with_it() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

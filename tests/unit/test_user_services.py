@@ -30,11 +30,6 @@ SMB = IPv4Address("10.0.2.4")
 GUEST, HOST, DNS = map(ip_address, ("10.0.2.15", "10.0.2.2", "10.0.2.3"))
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Rig:
     """An open user network on a fake worker, and the worker's end of its service channel."""
 

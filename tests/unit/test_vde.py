@@ -37,11 +37,6 @@ PATHS = st.text(st.characters(codec="ascii", exclude_characters="\0"), min_size=
 TEXTS = st.text(st.characters(codec="ascii", exclude_characters="\0"), max_size=MAX_TEXT)
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def test_a_request_is_as_libvdeplug_writes_it() -> None:
     data = Request(path="/run/x", port=3, text="me").pack()
     head = struct.pack("=III", 0xFEEDFACE, 3, 3 << 8)

@@ -16,11 +16,6 @@ pytestmark = pytest.mark.anyio
 DEATH = "the packet worker (pid 4242) exited with status 3; the network is down"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(autouse=True)
 def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_module, "STOP_TIMEOUT", 0.05)
